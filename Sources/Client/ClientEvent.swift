@@ -1,0 +1,162 @@
+// What a client tells its owner: events, answers and typed failures. Plain values; the strings and bytes in them come
+// from a server and are not to be trusted further than that.
+
+import Wire
+
+/// Names a request of this client; never repeats within its life.
+package struct RequestID: Hashable, Sendable {
+    /// Counts up from 1.
+    package let number: UInt64
+}
+
+/// An error reply of the server.
+package struct ServerError: Error, Equatable, Sendable {
+    /// The code, as docs/protocol.md lists them.
+    package var code: UInt32
+    /// The server's words.
+    package var message: String
+    /// Whether the same request may succeed later.
+    package var isTemporary = false
+    /// When the server wants to be asked again.
+    package var retryAfter: Duration?
+
+    /// Whether it says that we are not who we have to be (unauthorized, permission denied, token expired).
+    package var isAuthentication: Bool {
+        switch ErrorCode(rawValue: code) {
+        case .unauthorized, .permissionDenied, .tokenExpired, .expired: true
+        default: false
+        }
+    }
+}
+
+/// Why a request failed.
+package enum ClientError: Error, Equatable, Sendable {
+    /// The server refused it.
+    case refused(ServerError)
+    /// No answer came in time.
+    case timeout
+    /// The connection ended before the answer; whether the request took effect is unknown.
+    case connectionLost
+    /// There is no connection now, and this kind of request does not wait for one.
+    case notConnected
+    /// What was to be published is not one JSON value.
+    case notJSON
+    /// Too much waits already.
+    case queueFull
+    /// The client is closed for good.
+    case closed
+}
+
+/// A position in a room's stream.
+package struct StreamMark: Equatable, Sendable {
+    /// Names the stream's life; offsets of another epoch mean nothing.
+    package var epoch: String
+    /// The last publication that was seen.
+    package var offset: UInt64
+}
+
+/// Who published, joined or left.
+package struct PeerInfo: Equatable, Sendable {
+    package var user = ""
+    package var client = ""
+    /// JSON; empty when there is none.
+    package var connectionInfo: [UInt8] = []
+    /// JSON; empty when there is none.
+    package var roomInfo: [UInt8] = []
+}
+
+/// A message in a room.
+package struct RoomPublication: Equatable, Sendable {
+    package var room: String
+    /// The published JSON value, one line.
+    package var data: [UInt8] = []
+    /// Nil for what the server published.
+    package var info: PeerInfo?
+    /// Nil in rooms without history.
+    package var offset: UInt64?
+    /// Milliseconds since 1970, where the server tells.
+    package var time: UInt64?
+}
+
+/// How a subscription began.
+package struct RoomSubscription: Equatable, Sendable {
+    /// Whether missed publications were asked for.
+    package var wasRecovering = false
+    /// Whether all of them follow; false after asking means that some are lost.
+    package var isRecovered = false
+    /// Whether the next subscription can recover.
+    package var isRecoverable = false
+    /// Whether the server subscribed us on its own.
+    package var isServerSide = false
+    /// JSON; empty when there is none.
+    package var data: [UInt8] = []
+}
+
+/// The end of a connection, or of an attempt to make one.
+package struct Disconnection: Equatable, Sendable {
+    /// What ended it.
+    package enum Cause: Equatable, Sendable {
+        /// This side asked for it.
+        case local
+        /// The server said goodbye with a close code.
+        case server
+        /// The network: refused, reset, silence.
+        case network
+        /// The server answered the opening handshake with this status, or (0) not in the WebSocket way.
+        case handshake(status: Int)
+        /// The server refused `connect`.
+        case refused
+        /// The server broke the protocol.
+        case protocolViolation
+    }
+
+    package var cause: Cause
+    /// Close code, or the code of the error reply; 0 where there is none.
+    package var code: UInt32
+    package var reason: String
+    /// When the next attempt begins; nil when there will be none.
+    package var retryIn: Duration?
+
+    /// Whether it says that we are not who we have to be.
+    package var isAuthentication: Bool {
+        switch cause {
+        case .handshake(let status): status == 401 || status == 403
+        case .refused: ServerError(code: code, message: "").isAuthentication
+        case .server:
+            code == DisconnectCode.invalidToken.rawValue || code == DisconnectCode.permissionDenied.rawValue
+        default: false
+        }
+    }
+}
+
+/// An answer to a request.
+package enum ClientReply: Equatable, Sendable {
+    /// The server keeps the message; the mark is nil in rooms without history.
+    case published(StreamMark?)
+    /// The way there and back.
+    case pong(Duration)
+    /// Who is in the room.
+    case presence([PeerInfo])
+    /// What was said, and the stream's position.
+    case history([RoomPublication], StreamMark?)
+}
+
+/// What happens to a client.
+package enum ClientEvent: Equatable, Sendable {
+    /// An attempt begins; counts up from 1 since the last success.
+    case connecting(attempt: Int)
+    /// `node` names the server process, where it tells.
+    case connected(client: String, version: String, node: String)
+    case disconnected(Disconnection)
+    case subscribed(room: String, RoomSubscription)
+    /// Not in the room any more, and not coming back by itself; code 0 when it was our wish.
+    case unsubscribed(room: String, code: UInt32, reason: String)
+    /// The room cannot be subscribed. With `willRetry` it is tried again later.
+    case subscribeFailed(room: String, ClientError, willRetry: Bool)
+    case publication(RoomPublication)
+    case joined(room: String, PeerInfo)
+    case left(room: String, PeerInfo)
+    /// The server's own message to this client: one JSON value.
+    case message([UInt8])
+    case answered(RequestID, Result<ClientReply, ClientError>)
+}

@@ -1,0 +1,127 @@
+// What the server says, taken in: replies find the command that they answer, pushes find their room.
+
+import Bytes
+import Wire
+
+extension ClientSession {
+    mutating func handle(_ text: UnsafeRawBufferPointer, _ now: MonotonicTime) {
+        var messages: [IncomingMessage] = []
+        var failure: WireError?
+        do {
+            try decoder.decode(text) { messages.append($0) }
+        } catch {
+            failure = error
+        }
+        for message in messages where isLinked { handle(message, now) }
+        guard let failure, isLinked else { return }
+        let end = Disconnection(cause: .protocolViolation, code: 0, reason: "malformed message (\(failure))")
+        drop(end, link: .close, now: now)
+    }
+
+    private mutating func handle(_ message: IncomingMessage, _ now: MonotonicTime) {
+        switch message {
+        case .ping:
+            guard answersPings else { return }
+            CommandWriter.pong(to: &scratch)
+            sendScratch()
+        case .failure(let id, let error): reply(id, now) { $0.failed($1, error, now) }
+        case .connected(let id, let result): reply(id, now) { $0.connected($1, result, now) }
+        case .subscribed(let id, let result):
+            reply(id, now) { session, entry in
+                if case .subscribe(let room) = entry.kind { session.activate(room, id, result, now) }
+            }
+        case .published(let id, let mark):
+            reply(id, now) { session, entry in
+                if case .publish(let publish) = entry.kind { session.settle(publish, .success(.published(mark))) }
+            }
+        case .presence(let id, let peers):
+            reply(id, now) { session, entry in
+                if case .presence(let request) = entry.kind { session.answer(request, .presence(peers)) }
+            }
+        case .history(let id, let publications, let mark):
+            reply(id, now) { session, entry in
+                guard case .history(let request, let room) = entry.kind else { return }
+                let named = publications.map { publication in
+                    var named = publication
+                    named.room = room
+                    return named
+                }
+                session.answer(request, .history(named, mark))
+            }
+        case .done(let id):
+            reply(id, now) { session, entry in
+                switch entry.kind {
+                case .ping(let request): session.answer(request, .pong(now.since(entry.sent)))
+                // A reply without a result is an empty result.
+                case .publish(let publish): session.settle(publish, .success(.published(nil)))
+                case .subscribe(let room): session.activate(room, id, Entrance(), now)
+                case .presence(let request): session.answer(request, .presence([]))
+                case .history(let request, _): session.answer(request, .history([], nil))
+                case .connect, .unsubscribe: break
+                }
+            }
+        case .publication(let publication): deliver(publication)
+        case .join(let room, let peer): if isActive(room) { events.append(.joined(room: room, peer)) }
+        case .leave(let room, let peer): if isActive(room) { events.append(.left(room: room, peer)) }
+        case .unsubscribe(let room, let code, let reason): unsubscribed(room, code, reason, now)
+        case .subscribe(let room, let result): activateServerSide(room, result, now)
+        case .message(let data): events.append(.message(data))
+        case .disconnect(let code, let reason):
+            let end = Disconnection(cause: .server, code: code, reason: reason)
+            drop(end, link: .close, now: now, isFinal: !ReconnectPolicy.reconnects(after: code))
+        case .other: break
+        }
+    }
+
+    /// Finds the command that `id` answers. An unknown id is the late reply to something given up, and is ignored.
+    private mutating func reply(
+        _ id: UInt32, _ now: MonotonicTime, _ body: (inout ClientSession, Pending) -> Void
+    ) {
+        guard let index = pending.firstIndex(where: { $0.id == id }) else { return }
+        let entry = pending.remove(at: index)
+        if case .publish = entry.kind { inFlight -= 1 }
+        body(&self, entry)
+        pump(now)
+    }
+
+    private mutating func answer(_ request: RequestID, _ reply: ClientReply) {
+        events.append(.answered(request, .success(reply)))
+    }
+
+    /// A publish has its answer.
+    mutating func settle(_ publish: Publish, _ result: Result<ClientReply, ClientError>) {
+        unansweredCount -= 1
+        unansweredBytes -= publish.data.count
+        events.append(.answered(publish.request, result))
+    }
+
+    private mutating func failed(_ entry: Pending, _ error: ServerError, _ now: MonotonicTime) {
+        switch entry.kind {
+        case .connect:
+            let end = Disconnection(cause: .refused, code: error.code, reason: error.message)
+            let wait = error.retryAfter.map { min($0, options.hintCap) }
+            drop(end, link: .close, now: now, isFinal: !error.isTemporary, wait: wait)
+        case .subscribe(let room): subscribeFailed(room, entry.id, error, now)
+        case .unsubscribe: break
+        case .publish(let publish): settle(publish, .failure(.refused(error)))
+        case .ping(let request), .presence(let request), .history(let request, _):
+            events.append(.answered(request, .failure(.refused(error))))
+        }
+    }
+
+    private mutating func connected(_ entry: Pending, _ welcome: Welcome, _ now: MonotonicTime) {
+        guard case .connect = entry.kind, state == .authenticating else { return }
+        state = .connected(since: now)
+        attempt = 0
+        answersPings = welcome.pong
+        silenceLimit = welcome.ping > 0 ? .seconds(Int64(welcome.ping)) + options.pingSlack : nil
+        events.append(.connected(client: welcome.client, version: welcome.version, node: welcome.node))
+        let named = Set(welcome.rooms)
+        for room in roomOrder where rooms[room]?.isServerSide == true && !named.contains(room) {
+            _ = remove(room)
+            let reason = "no longer subscribed by the server"
+            events.append(.unsubscribed(room: room, code: UnsubscribeCode.server.rawValue, reason: reason))
+        }
+        for (room, entrance) in zip(welcome.rooms, welcome.entrances) { activateServerSide(room, entrance, now) }
+    }
+}

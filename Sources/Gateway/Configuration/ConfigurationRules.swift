@@ -1,0 +1,67 @@
+// What must hold between settings that are fine one by one, and the rule on public addresses. Each refusal names the
+// way out.
+//
+// Called once at start, after every single value has been checked.
+
+enum ConfigurationRules {
+    static func problems(of configuration: GatewayConfiguration) -> [ConfigurationProblem] {
+        [listeners(configuration), exposure(configuration), heartbeat(configuration.client)].compactMap { $0 }
+            + sizes(configuration)
+    }
+
+    private static func listeners(_ configuration: GatewayConfiguration) -> ConfigurationProblem? {
+        if configuration.port == -1 {
+            return problem("port", "-1 leaves no listener for clients; give a port, or 0 for a free one")
+        }
+        let admin = configuration.admin
+        if configuration.port > 0, configuration.port == admin.port, configuration.host == admin.host {
+            return problem("admin.port", "\(admin.port) is the client listener's port, too; give another one, or -1")
+        }
+        return nil
+    }
+
+    /// A listener that other machines reach must be encrypted by somebody; until tokens exist nobody is authenticated.
+    private static func exposure(_ configuration: GatewayConfiguration) -> ConfigurationProblem? {
+        guard !SettingChecks.isLoopback(configuration.host), !configuration.behindProxy else { return nil }
+        return problem(
+            "host",
+            "\(configuration.host) can be reached from other machines, without authentication and without TLS; "
+                + "keep --host 127.0.0.1, or pass --behind-proxy if a proxy does TLS in front or the network is private"
+        )
+    }
+
+    private static func heartbeat(_ client: GatewayConfiguration.Client) -> ConfigurationProblem? {
+        guard client.pongTimeout >= client.pingInterval else { return nil }
+        return problem(
+            "client.pongTimeout",
+            "\(ConfigurationUnits.text(client.pongTimeout)) must be shorter than client.pingInterval, "
+                + ConfigurationUnits.text(client.pingInterval))
+    }
+
+    private static func sizes(_ configuration: GatewayConfiguration) -> [ConfigurationProblem] {
+        let client = configuration.client
+        var problems: [ConfigurationProblem] = []
+        if client.maxMessageSize > client.queueMaxSize {
+            problems.append(
+                problem(
+                    "client.maxMessageSize",
+                    "\(ConfigurationUnits.text(size: client.maxMessageSize)) must not be above client.queueMaxSize, "
+                        + "\(ConfigurationUnits.text(size: client.queueMaxSize)): it could never be delivered"
+                ))
+        }
+        let named = configuration.rooms.namespaces.sorted { $0.key < $1.key }.map { ("namespaces." + $0.key, $0.value) }
+        for (name, options) in [("default", configuration.rooms.default)] + named {
+            guard let limit = options.maxMessageSize, limit > client.maxMessageSize else { continue }
+            problems.append(
+                problem(
+                    "rooms.\(name).maxMessageSize",
+                    "\(ConfigurationUnits.text(size: limit)) must not be above client.maxMessageSize, "
+                        + ConfigurationUnits.text(size: client.maxMessageSize)))
+        }
+        return problems
+    }
+
+    private static func problem(_ key: String, _ text: String) -> ConfigurationProblem {
+        ConfigurationProblem(name: key, text: text, origin: "")
+    }
+}

@@ -1,0 +1,82 @@
+// Every option of a namespace, one declaration each: the single authority on the keys below `rooms.default` and
+// `rooms.namespaces.<name>`.
+
+enum RoomSettingTable {
+    typealias Entry = Setting<GatewayConfiguration.RoomOptions>
+
+    static let all: [Entry] = permissions + limits + presence + history
+
+    private static let permissions: [Entry] = [
+        .boolean("allowSubscribeForClient", \.allowSubscribeForClient, live: true, "Users with an id may subscribe."),
+        .boolean(
+            "allowSubscribeForAnonymous", \.allowSubscribeForAnonymous, live: true, "Anonymous users may subscribe."),
+        .boolean("allowPublishForSubscriber", \.allowPublishForSubscriber, live: true, "Members may publish."),
+        .boolean("allowPublishForClient", \.allowPublishForClient, live: true, "Users with an id may publish."),
+        .boolean("allowPublishForAnonymous", \.allowPublishForAnonymous, live: true, "Anonymous users may publish."),
+        .boolean(
+            "allowPresenceForSubscriber", \.allowPresenceForSubscriber, live: true, "Members may see who is there."),
+        .boolean(
+            "allowPresenceForClient", \.allowPresenceForClient, live: true, "Users with an id may see who is there."),
+        .boolean(
+            "allowPresenceForAnonymous", \.allowPresenceForAnonymous, live: true,
+            "Anonymous users may see who is there."),
+        .boolean("allowHistoryForSubscriber", \.allowHistoryForSubscriber, live: true, "Members may read the history."),
+        .boolean(
+            "allowHistoryForClient", \.allowHistoryForClient, live: true, "Users with an id may read the history."),
+        .boolean(
+            "allowHistoryForAnonymous", \.allowHistoryForAnonymous, live: true,
+            "Anonymous users may read the history."),
+        .boolean(
+            "allowUserLimitedRooms", \.allowUserLimitedRooms, live: true,
+            "Rooms name#1,2 admit the users 1 and 2 only."),
+    ]
+
+    private static let limits: [Entry] = [
+        .built(
+            "maxMessageSize", .size(1...(64 << 20)), defaultText: "client.maxMessageSize", live: true,
+            "Longest publication; not above client.maxMessageSize.",
+            store: { if case .integer(let bytes) = $1 { $0.maxMessageSize = bytes } },
+            value: { $0.maxMessageSize.map(SettingValue.integer) }),
+        .later("maxMembers", .integer(0...100_000_000), default: "none", off: .integer(0), "Members of a room."),
+        .later(
+            "rate", .rate, default: "none", off: .rate(nil), "Publications of a room, all instances together."),
+        .later("burst", .integer(1...1_000_000), default: "as rate", "Publications at once before the rate counts."),
+        .later("userRate", .rate, default: "none", off: .rate(nil), "Publications of one user in a room (slow mode)."),
+        .later(
+            "allowedDeltaTypes", .list(check: SettingChecks.anything), default: "[]", off: .list([]),
+            "Delta compressions that a client may ask for."),
+        .later(
+            "deltaPublish", .boolean, default: "false", off: .boolean(false), "Whether publications go out as deltas."),
+    ]
+
+    private static let presence: [Entry] = [
+        .later("presence", .boolean, default: "false", off: .boolean(false), "Whether members are tracked."),
+        .later(
+            "joinLeave", .boolean, default: "false", off: .boolean(false), "Whether joins and leaves are published."),
+        .later(
+            "forcePushJoinLeave", .boolean, default: "false", off: .boolean(false),
+            "Whether every member gets joins and leaves, asked for or not."),
+        .later(
+            "joinLeaveMaxMembers", .integer(0...100_000_000), default: "none",
+            "Above this many members only counts are sent."),
+        .later(
+            "presenceScope", .choice(["client", "user"]), default: "client", off: .text("client"),
+            "Whether each connection or each user joins and leaves."),
+        .later(
+            "presenceGrace", .duration(.zero ... .seconds(3600)), default: "5s",
+            "How long a broken connection may be away before it leaves."),
+    ]
+
+    private static let history: [Entry] = [
+        .later("historySize", .integer(0...1_000_000), default: "0", off: .integer(0), "Publications that are kept."),
+        .later(
+            "historyTTL", .duration(.zero ... .seconds(2_592_000)), default: "none", off: .duration(.zero),
+            "How long publications are kept."),
+        .later(
+            "forceRecovery", .boolean, default: "false", off: .boolean(false),
+            "Whether every subscription recovers what it missed, asked for or not."),
+        .later(
+            "recoveryMaxPublications", .integer(1...100_000), default: "300", off: .integer(300),
+            "Publications that one recovery may bring."),
+    ]
+}

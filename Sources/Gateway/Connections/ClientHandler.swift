@@ -1,0 +1,168 @@
+// The client listener's connections on one loop: HTTP head, upgrade, frames; commands go to Rooms, echoes come back.
+// The shell around the sans-IO parts: it feeds them, carries out what they say and re-arms the connection's one timer.
+// Bounded by: head limits (8 KiB a line, 16 KiB in all, `headTimeout`), frame limits, the output limit of the settings.
+
+import Bytes
+import HTTP
+import Reactor
+import Rooms
+import Telemetry
+import WebSocket
+import Wire
+
+/// Handles client connections of one loop.
+final class ClientHandler: ConnectionHandler, LoopHook, LetterHandler {
+    static let echoLimits = FrameLimits(frameBytes: 16 << 20, messageBytes: 16 << 20, fragments: 65_536)
+    /// Bytes of echoes that wait before reading pauses.
+    static let echoHighWater = 1 << 20
+    static let subprotocols: [StaticString] = ["centrifuge-json"]
+
+    let shell: LoopShell
+    let rooms: LoopRooms
+    let loop: Loop
+    let settings: ClientSettings
+    let metrics: MetricShard
+    private let limits: FrameLimits
+    var scratch = ByteBuffer(capacity: 1024)
+
+    init(shell: LoopShell, rooms: LoopRooms) {
+        self.shell = shell
+        self.rooms = rooms
+        loop = shell.loop
+        settings = shell.settings
+        metrics = shell.metrics
+        limits = FrameLimits(frameBytes: settings.maxMessageSize, messageBytes: settings.maxMessageSize)
+    }
+
+    // MARK: ConnectionHandler
+
+    func opened(_ id: ConnectionID) {
+        shell.drivers.pointee.ensure(id.slot) { $0.initialize(to: Driver()) }
+        let driver = shell.drivers.pointee[id.slot]
+        driver.pointee.generation = id.generation
+        driver.pointee.phase = .head
+        loop.setTimer(id, after: settings.headTimeout)
+        metrics.add(.connectionsOpened)
+        shell.count(1)
+    }
+
+    func received(_ id: ConnectionID, _ bytes: UnsafeMutableRawBufferPointer) {
+        guard let driver = shell.driver(id) else { return }
+        switch driver.pointee.phase {
+        case .rooms, .echo, .closing: readFrames(id, driver, bytes)
+        case .head: readHead(id, driver, bytes)
+        case .vacant, .ended: break
+        }
+    }
+
+    func timerFired(_ id: ConnectionID) {
+        guard let driver = shell.driver(id) else { return }
+        switch driver.pointee.phase {
+        case .head:
+            metrics.add(.handshakes(.timeout))
+            refuse(id, driver) { ResponseWriter.refuse(408, reason: "request head timeout", to: &$0) }
+        case .rooms: rooms.timerFired(id.word)
+        case .closing: loop.close(id)
+        case .echo, .vacant, .ended: break
+        }
+    }
+
+    func drained(_ id: ConnectionID) {
+        guard let driver = shell.driver(id), driver.pointee.phase == .echo else { return }
+        loop.resumeReading(id)
+    }
+
+    func closed(_ id: ConnectionID, _ reason: CloseReason) {
+        guard let driver = shell.driver(id) else { return }
+        if reason == .stalled {
+            metrics.add(.slowConsumers(.time))
+            driver.pointee.closeCode = DisconnectCode.slow.rawValue
+        }
+        rooms.closed(id.word)
+        let code = driver.pointee.closeCode
+        metrics.add(.connectionsClosed(Labels.CloseClass(code: code == 0 ? nil : code)))
+        shell.count(-1)
+        driver.pointee = Driver()
+    }
+
+    // MARK: LoopHook, LetterHandler
+
+    func beforeFlush() -> Bool {
+        for id in shell.takeLeaving() { rooms.closed(id.word) }
+        return rooms.beforeFlush()
+    }
+
+    func receive(_ letter: Letter) {
+        guard let kind = LoopMessage.Kind(rawValue: letter.kind) else { return }
+        rooms.receive(LoopMessage(kind, letter.words, payload: letter.object as? Payload))
+    }
+
+    // MARK: Frames
+
+    func readFrames(_ id: ConnectionID, _ driver: UnsafeMutablePointer<Driver>, _ bytes: UnsafeMutableRawBufferPointer)
+    {
+        let isEcho = driver.pointee.phase == .echo
+        var input = FrameInput(bytes)
+        while true {
+            switch driver.pointee.reader.next(&input, isEcho ? ClientHandler.echoLimits : limits) {
+            case .needMore: return
+            case .message(let kind, compressed: _, let message):
+                metrics.add(.framesReceived(kind == .text ? .text : .binary))
+                guard !driver.pointee.close.hasSent else { continue }
+                if isEcho {
+                    echo(id, kind.opcode, UnsafeRawBufferPointer(message))
+                } else if kind == .text {
+                    rooms.received(id.word, UnsafeRawBufferPointer(message))
+                } else {
+                    shell.sendClose(id, .unsupportedData, "text frames expected")
+                }
+            case .ping(let payload):
+                metrics.add(.framesReceived(.ping))
+                pong(id, driver, UnsafeRawBufferPointer(payload))
+            case .pong:
+                metrics.add(.framesReceived(.pong))
+                if driver.pointee.phase == .rooms { rooms.receivedPongFrame(id.word) }
+            case .close(let code, reason: _):
+                metrics.add(.framesReceived(.close))
+                finish(id, driver, code)
+                return
+            case .violation(let violation):
+                shell.sendClose(id, violation.code, violation.reason)
+                driver.pointee.phase = .ended
+                loop.closeAfterFlush(id)
+                return
+            }
+        }
+    }
+
+    private func echo(_ id: ConnectionID, _ opcode: Opcode, _ message: UnsafeRawBufferPointer) {
+        shell.sendFrame(id, opcode, message)
+        // One that sends without reading must not fill our memory: it feels back-pressure instead.
+        if loop.queuedBytes(id) > ClientHandler.echoHighWater { loop.pauseReading(id) }
+    }
+
+    /// One pong may wait at a time: a peer that pings and does not read gets the answer to what it asked last (RFC 6455
+    /// section 5.5.3 allows to answer only the most recent ping), and our memory stays flat.
+    private func pong(_ id: ConnectionID, _ driver: UnsafeMutablePointer<Driver>, _ payload: UnsafeRawBufferPointer) {
+        guard !driver.pointee.close.hasSent else { return }
+        if loop.isBlocked(id) { return }
+        shell.sendFrame(id, .pong, payload)
+    }
+
+    /// The peer's Close: echoed if ours is not out, then the connection ends.
+    private func finish(_ id: ConnectionID, _ driver: UnsafeMutablePointer<Driver>, _ code: CloseCode?) {
+        if driver.pointee.close.receive() {
+            driver.pointee.closeCode = code?.rawValue ?? 1005
+            scratch.removeAll()
+            if let code {
+                ClosePayload.appendFrame(code, reason: "", to: &scratch)
+            } else {
+                scratch.appendFrame(.close, UnsafeRawBufferPointer(start: nil, count: 0))
+            }
+            loop.write(id, scratch.bytes)
+        }
+        driver.pointee.phase = .ended
+        rooms.closed(id.word)
+        loop.closeAfterFlush(id)
+    }
+}

@@ -1,0 +1,23 @@
+// What the client listener goes by; made from the configuration once, then shared by all loops.
+
+package import WebSocket
+
+/// Settings of client connections.
+package struct ClientSettings: Sendable {
+    /// Largest message of a client, in bytes.
+    package var maxMessageSize = 64 * 1024
+    /// Bytes that may wait for one client; above: 3008.
+    package var queueMaxSize = 1 << 20
+    /// Whether /echo exists.
+    package var echo = false
+    /// Whether the user id is taken from the query (development).
+    package var isInsecure = false
+    /// Which pages may connect.
+    package var origins = OriginPolicy.sameHost
+    /// Time for the whole request head.
+    package var headTimeout = Duration.seconds(10)
+    /// Time between our Close and the peer's.
+    package var closeTimeout = Duration.seconds(5)
+
+    package init() {}
+}

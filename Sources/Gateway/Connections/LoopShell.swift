@@ -1,0 +1,177 @@
+// What rooms get of one loop: the implementation of their outlet on the reactor. Sends replies, hands broadcasts to
+// members, closes, and posts to the other loops.
+
+import Bytes
+import Reactor
+import Rooms
+import Telemetry
+import WebSocket
+import Wire
+
+/// The outlet of one loop's rooms; owns the drivers of the loop's client connections.
+final class LoopShell: Outlet {
+    let loop: Loop
+    let settings: ClientSettings
+    let metrics: MetricShard
+    /// All loops of the process, by number.
+    private let loops: [Loop]
+    let drivers: UnsafeMutablePointer<Slab<Driver>>
+    /// Connections whose Close went out in this iteration: their sessions end before the next fan-out.
+    private(set) var leaving: [ConnectionID] = []
+    private var scratch = ByteBuffer(capacity: 256)
+
+    init(loop: Loop, loops: [Loop], settings: ClientSettings) {
+        self.loop = loop
+        self.loops = loops
+        self.settings = settings
+        metrics = loop.metrics
+        drivers = .allocate(capacity: 1)
+        drivers.initialize(to: Slab())
+    }
+
+    deinit {
+        for slot in 0..<UInt32(drivers.pointee.capacity) { drivers.pointee[slot].deinitialize(count: 1) }
+        drivers.deinitialize(count: 1)
+        drivers.deallocate()
+    }
+
+    /// The driver of an open connection, or nil when `id` is stale.
+    func driver(_ id: ConnectionID) -> UnsafeMutablePointer<Driver>? {
+        guard Int(id.slot) < drivers.pointee.capacity else { return nil }
+        let driver = drivers.pointee[id.slot]
+        return driver.pointee.generation == id.generation && driver.pointee.phase != .vacant ? driver : nil
+    }
+
+    /// Sends one frame, unless our Close is out.
+    func sendFrame(_ id: ConnectionID, _ opcode: Opcode, _ payload: UnsafeRawBufferPointer) {
+        guard let driver = driver(id), !driver.pointee.close.hasSent else { return }
+        loop.write(id, atMost: payload.count + FrameHeader.longest) { target in
+            let header = FrameHeader.write(into: target, opcode, length: payload.count)
+            if let source = payload.baseAddress {
+                (target + header).copyMemory(from: source, byteCount: payload.count)
+            }
+            return header + payload.count
+        }
+    }
+
+    /// Sends our Close, if it is not out yet, and waits for the peer's.
+    func sendClose(_ id: ConnectionID, _ code: CloseCode, _ reason: StaticString) {
+        guard let driver = driver(id), driver.pointee.close.send() else { return }
+        driver.pointee.closeCode = code.rawValue
+        driver.pointee.phase = .closing
+        scratch.removeAll()
+        ClosePayload.appendFrame(code, reason: reason, to: &scratch)
+        loop.write(id, scratch.bytes)
+        loop.resumeReading(id)
+        loop.setTimer(id, after: settings.closeTimeout)
+        leaving.append(id)
+    }
+
+    /// Takes the connections that began to close.
+    func takeLeaving() -> [ConnectionID] {
+        if leaving.isEmpty { return [] }
+        defer { leaving.removeAll(keepingCapacity: true) }
+        return leaving
+    }
+
+    // MARK: Drain
+
+    /// Client connections, the ones being closed included.
+    private(set) var connectionCount = 0
+
+    /// Counts a connection in or out.
+    func count(_ change: Int) {
+        connectionCount += change
+        metrics.add(.connections, change)
+    }
+
+    /// Begins to close at most `most` connections from `slot` on; returns where to go on. Connections that are not in a
+    /// room conversation (heads, echoes) end without a code.
+    func closeSome(from slot: UInt32, most: Int, _ code: DisconnectCode) -> UInt32 {
+        var slot = slot
+        var left = most
+        while left > 0, Int(slot) < drivers.pointee.capacity {
+            let driver = drivers.pointee[slot]
+            let id = ConnectionID(slot: slot, generation: driver.pointee.generation)
+            slot += 1
+            switch driver.pointee.phase {
+            case .rooms: sendClose(id, CloseCode(rawValue: code.rawValue), code.reason)
+            case .echo: sendClose(id, .goingAway, "shutdown")
+            case .head: loop.close(id)
+            case .vacant, .closing, .ended: continue
+            }
+            left -= 1
+        }
+        // What came from the backlog after its slot was passed is closed by the next round.
+        return Int(slot) < drivers.pointee.capacity ? slot : 0
+    }
+
+    // MARK: Outlet
+
+    var now: MonotonicTime { loop.now }
+
+    func send(_ connection: ConnectionWord, _ message: UnsafeRawBufferPointer) {
+        let id = ConnectionID(word: connection)
+        sendFrame(id, .text, message)
+        if loop.queuedBytes(id) > settings.queueMaxSize { closeSlow(id) }
+    }
+
+    func sendPingFrame(_ connection: ConnectionWord) {
+        sendFrame(ConnectionID(word: connection), .ping, UnsafeRawBufferPointer(start: nil, count: 0))
+    }
+
+    func close(_ connection: ConnectionWord, _ code: DisconnectCode) {
+        sendClose(ConnectionID(word: connection), CloseCode(rawValue: code.rawValue), code.reason)
+    }
+
+    func setTimer(_ connection: ConnectionWord, after delay: Duration) {
+        let id = ConnectionID(word: connection)
+        guard let driver = driver(id), driver.pointee.phase == .rooms else { return }
+        loop.setTimer(id, after: delay)
+    }
+
+    func schedule(after delay: Duration, _ body: @escaping () -> Void) { loop.schedule(after: delay, body) }
+
+    func makeBroadcast(_ frames: UnsafeRawBufferPointer, messages: Int) -> Broadcast {
+        let frame = loop.makeFrame(capacity: frames.count)
+        frame.append(frames)
+        return Broadcast(handle: frame.handle, messages: messages)
+    }
+
+    func fanOut(_ broadcast: Broadcast, to members: UnsafeBufferPointer<ConnectionWord>) {
+        let frame = Frame(handle: broadcast.handle)
+        let limit = settings.queueMaxSize
+        for member in members {
+            let id = ConnectionID(word: member)
+            // A member whose Close is out is no longer in any list; see `takeLeaving`.
+            if loop.enqueue(id, frame) > limit { closeSlow(id) }
+        }
+        metrics.add(.deliveries, members.count * broadcast.messages)
+        metrics.observe(.fanoutRecipients, UInt64(members.count))
+    }
+
+    func release(_ broadcast: Broadcast) { loop.release(Frame(handle: broadcast.handle)) }
+
+    func post(_ message: LoopMessage, to target: Int, urgent: Bool) -> Bool {
+        loops[target].send(
+            Letter(kind: message.kind.rawValue, words: message.words, object: message.payload), urgent: urgent)
+    }
+
+    func random(_ bytes: UnsafeMutableRawBufferPointer) { Digest.random(bytes) }
+
+    func record(_ event: RoomEvent) {
+        switch event {
+        case .command(let command, let error): metrics.add(.commands(Labels.Command(command), Labels.Result(error)))
+        case .publication: metrics.add(.publications(.client))
+        }
+    }
+
+    /// Closes a member that does not keep up. What it was not sent is dropped, so that the Close is not stuck behind a
+    /// megabyte that nobody reads; the block that is half out is finished first.
+    private func closeSlow(_ id: ConnectionID) {
+        guard let driver = driver(id), !driver.pointee.close.hasSent else { return }
+        metrics.add(.slowConsumers(.bytes))
+        loop.dropUnsent(id)
+        sendClose(id, CloseCode(rawValue: DisconnectCode.slow.rawValue), DisconnectCode.slow.reason)
+    }
+}

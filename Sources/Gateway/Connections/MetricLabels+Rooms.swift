@@ -1,0 +1,46 @@
+// How the rooms' events are called in the metrics.
+
+import Rooms
+import Telemetry
+import Wire
+
+extension Labels.Command {
+    init(_ command: CommandName) {
+        switch command {
+        case .pong: self = .pong
+        case .connect: self = .connect
+        case .subscribe: self = .subscribe
+        case .unsubscribe: self = .unsubscribe
+        case .publish: self = .publish
+        case .presence: self = .presence
+        case .presenceStats: self = .presenceStats
+        case .history: self = .history
+        case .ping: self = .ping
+        case .send: self = .send
+        case .rpc: self = .rpc
+        case .refresh: self = .refresh
+        case .subRefresh: self = .subRefresh
+        }
+    }
+}
+
+extension Labels.Result {
+    init(_ error: ErrorCode?) {
+        self = error.map { Labels.Result(errorCode: $0.rawValue) } ?? .ok
+    }
+}
+
+extension Labels.Handshake {
+    /// The label of a refusal with an HTTP status.
+    init(status: Int) {
+        switch status {
+        case 403: self = .forbidden
+        case 404: self = .notFound
+        case 405: self = .methodNotAllowed
+        case 408: self = .timeout
+        case 413, 414, 431: self = .tooLarge
+        case 426: self = .upgradeRequired
+        default: self = .badRequest
+        }
+    }
+}

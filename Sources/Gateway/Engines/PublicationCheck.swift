@@ -1,0 +1,29 @@
+// Whether bytes out of Redis may be put into the members' frames. Everybody who may publish to Redis can put anything
+// there, and what is not one well-formed line of JSON would spoil the frames of a whole room: other SDKs drop the
+// connection for it (F39, RC-10). Called on the loops for every publication received; allocates nothing once warm.
+
+import Bytes
+import WebSocket
+import Wire
+
+/// Judges the members of publications. Loop-confined.
+struct PublicationCheck: ~Copyable {
+    private let limit: Int
+    private var object = ByteBuffer()
+    private var scratch = ByteBuffer()
+
+    init(limit: Int) { self.limit = limit }
+
+    /// Whether `fields` are the members of one JSON object, valid UTF-8, on one line, and not too long.
+    mutating func isSound(_ fields: UnsafeRawBufferPointer) -> Bool {
+        guard fields.count > 0, fields.count <= limit, !fields.contains(UInt8(ascii: "\n")),
+            UTF8Validator.isValid(fields)
+        else { return false }
+        object.removeAll(keepingAtMost: 64 * 1024)
+        object.append(UInt8(ascii: "{"))
+        object.append(fields)
+        object.append(UInt8(ascii: "}"))
+        scratch.removeAll(keepingAtMost: 64 * 1024)
+        return JSONCodec.isValue(object.bytes, scratch: &scratch)
+    }
+}

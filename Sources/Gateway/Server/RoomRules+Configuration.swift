@@ -1,0 +1,76 @@
+// From what an operator wrote to what rooms and connections go by. The one translation; no defaults of its own.
+
+import Bytes
+import Reactor
+import Rooms
+import WebSocket
+
+extension RoomRules {
+    init(_ configuration: GatewayConfiguration, node: String, version: String) {
+        self.init()
+        let client = configuration.client
+        isInsecure = client.insecure
+        allowsAnonymous = client.allowAnonymous
+        pingInterval = client.pingInterval
+        pongTimeout = client.pongTimeout
+        staleCloseDelay = client.staleCloseDelay
+        maxRooms = client.maxRooms
+        maxRoomNameLength = client.maxRoomNameLength
+        self.node = node
+        self.version = version
+        setDefault(RoomOptions(configuration.rooms.default))
+        for (name, options) in configuration.rooms.namespaces { setNamespace(name, RoomOptions(options)) }
+    }
+}
+
+extension RoomOptions {
+    init(_ options: GatewayConfiguration.RoomOptions) {
+        let flags: [(Bool, RoomPermissions)] = [
+            (options.allowSubscribeForClient, .subscribeForClient),
+            (options.allowSubscribeForAnonymous, .subscribeForAnonymous),
+            (options.allowPublishForSubscriber, .publishForSubscriber),
+            (options.allowPublishForClient, .publishForClient),
+            (options.allowPublishForAnonymous, .publishForAnonymous),
+            (options.allowPresenceForSubscriber, .presenceForSubscriber),
+            (options.allowPresenceForClient, .presenceForClient),
+            (options.allowPresenceForAnonymous, .presenceForAnonymous),
+            (options.allowHistoryForSubscriber, .historyForSubscriber),
+            (options.allowHistoryForClient, .historyForClient),
+            (options.allowHistoryForAnonymous, .historyForAnonymous),
+            (options.allowUserLimitedRooms, .userLimitedRooms),
+        ]
+        var permissions: RoomPermissions = []
+        for (isSet, permission) in flags where isSet { permissions.insert(permission) }
+        self.init(permissions: permissions, maxMessageSize: options.maxMessageSize)
+    }
+}
+
+extension ClientSettings {
+    init(_ configuration: GatewayConfiguration) throws(GatewayFailure) {
+        self.init()
+        maxMessageSize = configuration.client.maxMessageSize
+        queueMaxSize = configuration.client.queueMaxSize
+        echo = configuration.echo
+        isInsecure = configuration.client.insecure
+        var allowed: [AllowedOrigin] = []
+        for text in configuration.client.allowedOrigins {
+            guard let origin = AllowedOrigin(text) else {
+                throw GatewayFailure(
+                    .failed, "client.allowedOrigins: \(text) is not an origin; write it as https://chat.example")
+            }
+            allowed.append(origin)
+        }
+        if !allowed.isEmpty { origins = .list(allowed) }
+    }
+}
+
+/// Names of nodes: random, so that a restarted process is another node.
+enum NodeName {
+    /// 16 hexadecimal digits.
+    static func make() -> String {
+        var bytes: [UInt8] = Array(repeating: 0, count: 8)
+        bytes.withUnsafeMutableBytes { Digest.random($0) }
+        let digits = Array("0123456789abcdef".utf8)
+        return String(decoding: bytes.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
+    }
+}

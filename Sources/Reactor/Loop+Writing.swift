@@ -1,0 +1,177 @@
+// Writing: handlers append to a connection's queue and mark it dirty; the loop sends once per dirty connection at the
+// end of the iteration. Small writes of one iteration share a private block; broadcast blocks are shared by reference.
+
+import Bytes
+import CLinux
+import Glibc
+import Telemetry
+
+extension Loop {
+    /// Queues a copy of `bytes`. Stale connections take nothing.
+    package func write(_ id: ConnectionID, _ bytes: UnsafeRawBufferPointer) {
+        guard let connection = findTaking(id), let source = bytes.baseAddress, !bytes.isEmpty else { return }
+        let target = room(connection, bytes.count)
+        target.copyMemory(from: source, byteCount: bytes.count)
+        wrote(id, connection, bytes.count)
+    }
+
+    /// Lets `body` write at most `atMost` bytes in place; it returns how many it wrote. Saves the copy of `write`.
+    package func write(_ id: ConnectionID, atMost: Int, _ body: (UnsafeMutableRawPointer) -> Int) {
+        guard let connection = findTaking(id) else { return }
+        let count = body(room(connection, atMost))
+        precondition(count >= 0 && count <= atMost)
+        wrote(id, connection, count)
+    }
+
+    /// Queues a shared block; takes a reference of its own. Returns the bytes that now wait, for the caller's limit.
+    @discardableResult
+    package func enqueue(_ id: ConnectionID, _ frame: Frame) -> Int {
+        guard let connection = findTaking(id) else { return 0 }
+        frame.retain()
+        connection.pointee.output.append(frame, pool: &state.pointee.pool)
+        markDirty(id, connection)
+        return connection.pointee.output.bytes
+    }
+
+    /// Drops what waits and was not begun to be sent, so that a last word need not wait behind it.
+    package func dropUnsent(_ id: ConnectionID) {
+        find(id)?.pointee.output.removeUnsent(pool: &state.pointee.pool)
+    }
+
+    /// Bytes that wait to be sent.
+    package func queuedBytes(_ id: ConnectionID) -> Int { find(id)?.pointee.output.bytes ?? 0 }
+
+    /// Whether the socket took less than it was offered, so that output waits for the peer.
+    package func isBlocked(_ id: ConnectionID) -> Bool { find(id)?.pointee.flags.contains(.blocked) ?? false }
+
+    /// A block for output that several connections will share, with one reference, which the caller releases.
+    package func makeFrame(capacity: Int) -> Frame { state.pointee.pool.allocate(capacity) }
+
+    /// Gives a reference back.
+    package func release(_ frame: Frame) { state.pointee.pool.release(frame) }
+
+    /// Blocks in use on this loop (leak tests).
+    package var liveFrames: Int { state.pointee.pool.liveBlocks }
+
+    /// The connection of `id` if it still takes output: whatever followed the last words would be a protocol error.
+    private func findTaking(_ id: ConnectionID) -> UnsafeMutablePointer<Connection>? {
+        guard let connection = find(id), !connection.pointee.flags.contains(.ending) else { return nil }
+        return connection
+    }
+
+    private func room(_ connection: UnsafeMutablePointer<Connection>, _ count: Int) -> UnsafeMutableRawPointer {
+        if let tail = connection.pointee.output.tail(space: count) { return tail.base + tail.count }
+        let frame = state.pointee.pool.allocate(count)
+        connection.pointee.output.append(frame, pool: &state.pointee.pool)
+        return frame.base
+    }
+
+    private func wrote(_ id: ConnectionID, _ connection: UnsafeMutablePointer<Connection>, _ count: Int) {
+        connection.pointee.output.tail(space: count)?.advance(by: count)
+        connection.pointee.output.grew(by: count)
+        markDirty(id, connection)
+    }
+
+    func markDirty(_ id: ConnectionID, _ connection: UnsafeMutablePointer<Connection>) {
+        guard !connection.pointee.flags.contains(.dirty) else { return }
+        connection.pointee.flags.insert(.dirty)
+        state.pointee.dirty.append(id)
+    }
+
+    func flushDirty() {
+        var index = 0
+        // By index: a handler's `drained` may write again and so append to the list.
+        while index < state.pointee.dirty.count {
+            let id = state.pointee.dirty[index]
+            index += 1
+            let connection = state.pointee.connections[id.slot]
+            guard connection.pointee.generation == id.generation else { continue }
+            connection.pointee.flags.remove(.dirty)
+            guard connection.pointee.isOpen else { continue }
+            if connection.pointee.flags.isDisjoint(with: [.blocked, .connecting]) { flush(id.slot, connection) }
+        }
+        state.pointee.dirty.removeAll(keepingCapacity: true)
+    }
+
+    /// Offers the queue to the transport until it is empty or the transport is full.
+    func flush(_ slot: UInt32, _ connection: UnsafeMutablePointer<Connection>) {
+        let id = ConnectionID(slot: slot, generation: connection.pointee.generation)
+        while !connection.pointee.output.isEmpty {
+            let waiting = connection.pointee.output.bytes
+            switch connection.pointee.transport.write(connection.pointee.output, vectors: state.pointee.vectors) {
+            case .moved(let count):
+                connection.pointee.output.consume(count, pool: &state.pointee.pool)
+                metrics.add(.sentBytes, UInt64(count))
+                connection.pointee.progress = state.pointee.now
+                notifyPeer(connection)
+                if count == waiting { break }
+            case .wouldBlock:
+                block(id, connection)
+                return
+            case .failed(let code):
+                close(id, .failed(code))
+                return
+            case .end:
+                close(id, .peerClosed)
+                return
+            }
+        }
+        if connection.pointee.flags.contains(.closeWhenFlushed) {
+            finishClose(id, connection)
+        } else if connection.pointee.flags.contains(.heldBack) {
+            connection.pointee.flags.remove(.heldBack)
+            state.pointee.handlers[Int(connection.pointee.handler)].drained(id)
+        }
+    }
+
+    private func block(_ id: ConnectionID, _ connection: UnsafeMutablePointer<Connection>) {
+        // The time without progress counts from the first refusal, not from what an earlier blockade left behind.
+        if !connection.pointee.flags.contains(.heldBack) { connection.pointee.progress = state.pointee.now }
+        connection.pointee.flags.insert([.blocked, .heldBack])
+        guard !connection.pointee.flags.contains(.watched) else { return }
+        connection.pointee.flags.insert(.watched)
+        if state.pointee.watched.isEmpty { scheduleStallCheck() }
+        state.pointee.watched.append(id)
+    }
+
+    private func scheduleStallCheck() {
+        let interval = min(Duration.seconds(1), limits.writeTimeout)
+        _ = schedule(after: interval) { [unowned self] in checkStalls() }
+    }
+
+    /// Closes what made no progress for `writeTimeout`; forgets what has drained.
+    private func checkStalls() {
+        var kept: [ConnectionID] = []
+        for id in state.pointee.watched {
+            guard let connection = find(id) else { continue }
+            if connection.pointee.output.isEmpty {
+                connection.pointee.flags.remove(.watched)
+            } else if now.since(connection.pointee.progress) >= limits.writeTimeout {
+                close(id, .stalled)
+            } else {
+                kept.append(id)
+            }
+        }
+        state.pointee.watched = kept
+        if !kept.isEmpty { scheduleStallCheck() }
+    }
+
+    // MARK: In-memory transport
+
+    /// Bytes moved into a pipe: its owner has something to read.
+    private func notifyPeer(_ connection: UnsafeMutablePointer<Connection>) {
+        guard connection.pointee.transport.descriptor < 0, let other = connection.pointee.transport.pipe?.other,
+            let reader = find(other.owner)
+        else { return }
+        carry(other.owner, reader)
+    }
+
+    /// Bytes were taken out of a pipe: the other end, if it was full, may write again.
+    func notifyPipe(_ connection: UnsafeMutablePointer<Connection>) {
+        guard connection.pointee.transport.descriptor < 0, let other = connection.pointee.transport.pipe?.other,
+            let writer = find(other.owner), writer.pointee.flags.contains(.blocked)
+        else { return }
+        writer.pointee.flags.remove(.blocked)
+        markDirty(other.owner, writer)
+    }
+}

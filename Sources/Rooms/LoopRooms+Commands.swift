@@ -1,0 +1,209 @@
+// What a client may say, and what follows: the rules of the protocol in one place. A frame holds commands, one a line;
+// each is parsed, judged by the session's phase, and served or answered with an error or a close.
+
+import Bytes
+package import Wire
+
+/// What the rooms count; the shell makes metrics of it.
+package enum RoomEvent {
+    /// A command was served or refused; `error` is nil when it succeeded or is on its way to the engine.
+    case command(CommandName, ErrorCode?)
+    /// A client's publication was accepted for the engine.
+    case publication
+}
+
+/// Names of commands, for the metrics.
+package enum CommandName: UInt8, Sendable {
+    case pong, connect, subscribe, unsubscribe, publish, presence, presenceStats, history, ping, send, rpc, refresh,
+        subRefresh
+}
+
+extension LoopRooms {
+    /// A message of a client: one or more commands, one a line.
+    package func received(_ connection: ConnectionWord, _ message: UnsafeRawBufferPointer) {
+        guard let session = session(connection) else { return }
+        if session.pointee.phase == .new, !admitsBeforeConnect(session, message.count) { return }
+        var lines = LineSplitter(message)
+        // The phase is looked at for each line: a command may have closed the connection.
+        while session.pointee.connection == connection, session.pointee.phase != .closing, let line = lines.next() {
+            let command: Command
+            do {
+                command = try JSONCodec.command(line, scratch: &text)
+            } catch {
+                return disconnect(session, .badRequest)
+            }
+            serve(session, command)
+        }
+    }
+
+    /// Before it is known who a client is, it may say as much as a token needs.
+    private func admitsBeforeConnect(_ session: UnsafeMutablePointer<Session>, _ count: Int) -> Bool {
+        let total = Int(session.pointee.bytesBeforeConnect) + count
+        guard total <= rules.preConnectBytes else {
+            disconnect(session, .badRequest)
+            return false
+        }
+        session.pointee.bytesBeforeConnect = UInt32(total)
+        return true
+    }
+
+    private func serve(_ session: UnsafeMutablePointer<Session>, _ command: Command) {
+        switch (session.pointee.phase, command.request) {
+        case (.new, .connect(let request)): connect(session, command.id, request)
+        case (.connected, .connect), (.new, _), (.refused, _): disconnect(session, .badRequest)
+        case (.connected, _): serveConnected(session, command)
+        case (.vacant, _), (.closing, _): break
+        }
+    }
+
+    private func serveConnected(_ session: UnsafeMutablePointer<Session>, _ command: Command) {
+        // Whoever sends faster than the engine answers, on and on, is closed: nothing may pile up without a bound.
+        guard session.pointee.pendingCommands < rules.maxPendingCommands else {
+            return disconnect(session, .tooManyRequests)
+        }
+        let id = command.id
+        switch command.request {
+        case .pong: receivedPong(session)
+        case .publish(let request): publish(session, id, request)
+        case .subscribe(let request): subscribe(session, id, request)
+        case .unsubscribe(let room): unsubscribe(session, id, room)
+        case .ping: replyEmpty(session, id, .ping)
+        case .send: outlet.record(.command(.send, nil))
+        case .rpc: reply(session, id, .rpc, error: .methodNotFound)
+        case .presence(let room): answerUnavailable(session, id, .presence, room)
+        case .presenceStats(let room): answerUnavailable(session, id, .presenceStats, room)
+        case .history(let request): answerUnavailable(session, id, .history, request.room)
+        case .refresh: reply(session, id, .refresh, error: .notAvailable)
+        case .subRefresh(let room, token: _): answerUnavailable(session, id, .subRefresh, room)
+        case .connect: disconnect(session, .badRequest)
+        }
+    }
+
+    // MARK: connect
+
+    private func connect(_ session: UnsafeMutablePointer<Session>, _ id: UInt32, _ request: ConnectRequest) {
+        // Without tokens there are the open server and the one that lets anonymous users in. A token that cannot be
+        // verified must not be taken for a good one.
+        if !rules.isInsecure {
+            if !request.token.isEmpty { return refuseConnect(session, id, .notAvailable) }
+            if !rules.allowsAnonymous { return refuseConnect(session, id, .unauthorized) }
+        }
+        var words: (UInt64, UInt64) = (0, 0)
+        withUnsafeMutableBytes(of: &words) { outlet.random($0) }
+        session.pointee.client = ClientID(random: words)
+        session.pointee.phase = .connected
+        replyConnected(session, id)
+        startPings(session)
+    }
+
+    private func refuseConnect(_ session: UnsafeMutablePointer<Session>, _ id: UInt32, _ error: ErrorCode) {
+        session.pointee.phase = .refused
+        reply(session, id, .connect, error: error)
+    }
+
+    // MARK: subscribe, unsubscribe
+
+    private func subscribe(_ session: UnsafeMutablePointer<Session>, _ id: UInt32, _ request: SubscribeRequest) {
+        guard let options = admissibleRoom(session, id, .subscribe, request.room) else { return }
+        if let error = refusalToSubscribe(session, request, options) {
+            return reply(session, id, .subscribe, error: error)
+        }
+        let hash = NameTable.hash(request.room)
+        if let number = names.find(request.room, hash: hash), session.pointee.find(number) != nil {
+            return reply(session, id, .subscribe, error: .alreadySubscribed)
+        }
+        guard session.pointee.subscriptionCount < rules.maxRooms else {
+            return reply(session, id, .subscribe, error: .limitExceeded)
+        }
+        let number = findOrMakeRoom(request.room, hash: hash, options: options)
+        join(session, number, command: id, asksRecovery: request.recover)
+    }
+
+    private func refusalToSubscribe(
+        _ session: UnsafeMutablePointer<Session>, _ request: SubscribeRequest, _ options: RoomOptions
+    ) -> ErrorCode? {
+        if rules.isInsecure { return nil }
+        if RoomName.isPrivate(request.room) || !request.token.isEmpty { return .notAvailable }
+        let permissions = options.permissions
+        if RoomName.isUserLimited(request.room) {
+            guard permissions.contains(.userLimitedRooms), let user = session.pointee.identity?.user.bytes else {
+                return .permissionDenied
+            }
+            return RoomName.admits(user, to: request.room) ? nil : .permissionDenied
+        }
+        let isAnonymous = session.pointee.identity == nil
+        return permissions.contains(isAnonymous ? .subscribeForAnonymous : .subscribeForClient)
+            ? nil : .permissionDenied
+    }
+
+    private func unsubscribe(_ session: UnsafeMutablePointer<Session>, _ id: UInt32, _ room: WireBytes) {
+        guard !room.isEmpty else { return disconnect(session, .badRequest) }
+        if let number = names.find(room, hash: NameTable.hash(room)), let index = session.pointee.find(number) {
+            cancelPending(session, number, index)
+            _ = leave(session, index)
+        }
+        replyEmpty(session, id, .unsubscribe)
+    }
+
+    // MARK: publish
+
+    private func publish(_ session: UnsafeMutablePointer<Session>, _ id: UInt32, _ request: PublishRequest) {
+        guard let options = admissibleRoom(session, id, .publish, request.room) else { return }
+        guard !request.data.isEmpty, request.idempotencyKey.count <= 64 else {
+            return reply(session, id, .publish, error: .badRequest)
+        }
+        guard mayPublish(session, request.room, options) else {
+            return reply(session, id, .publish, error: .permissionDenied)
+        }
+        guard request.data.count <= options.maxMessageSize ?? .max else {
+            return reply(session, id, .publish, error: .limitExceeded)
+        }
+        appendFields(session, request.data)
+        publish(session, room: request.room, command: id)
+    }
+
+    private func mayPublish(
+        _ session: UnsafeMutablePointer<Session>, _ room: WireBytes, _ options: RoomOptions
+    ) -> Bool {
+        if rules.isInsecure { return true }
+        let isAnonymous = session.pointee.identity == nil
+        if options.permissions.contains(isAnonymous ? .publishForAnonymous : .publishForClient) { return true }
+        return options.permissions.contains(.publishForSubscriber) && isMember(session, room)
+    }
+
+    private func isMember(_ session: UnsafeMutablePointer<Session>, _ room: WireBytes) -> Bool {
+        guard let number = names.find(room, hash: NameTable.hash(room)), let index = session.pointee.find(number),
+            let subscription = session.pointee.subscription(index)
+        else { return false }
+        return subscription.position != Subscription.pending
+    }
+
+    // MARK: Rooms by name
+
+    /// The options of a room that a command names; nil when the command has been answered or the connection closed.
+    private func admissibleRoom(
+        _ session: UnsafeMutablePointer<Session>, _ id: UInt32, _ command: CommandName, _ room: WireBytes
+    ) -> RoomOptions? {
+        let error: ErrorCode
+        switch RoomName.check(room, limit: rules.maxRoomNameLength) {
+        case .empty:
+            disconnect(session, .badRequest)
+            return nil
+        case .tooLong, .notPrintable: error = .badRequest
+        case .emptyNamespace: error = .unknownRoom
+        case .valid:
+            if let options = rules.options(namespace: RoomName.namespace(of: room)) { return options }
+            error = .unknownRoom
+        }
+        reply(session, id, command, error: error)
+        return nil
+    }
+
+    /// Answers a command whose feature this server does not have for the room.
+    private func answerUnavailable(
+        _ session: UnsafeMutablePointer<Session>, _ id: UInt32, _ command: CommandName, _ room: WireBytes
+    ) {
+        guard admissibleRoom(session, id, command, room) != nil else { return }
+        reply(session, id, command, error: .notAvailable)
+    }
+}

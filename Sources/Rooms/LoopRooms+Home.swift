@@ -1,0 +1,106 @@
+// The home's side: between the engine and the loops that have members. Messages to the own loop are calls, messages to
+// another go through its mailbox; both arrive in the order in which they were sent.
+
+import Bytes
+import Wire
+
+extension LoopRooms {
+    /// Tells a local room's home that its first member came or its last one has gone.
+    func tellHome(_ kind: LoopMessage.Kind, _ number: UInt32) {
+        let room = room(number)
+        let name = names.name(of: number)
+        if room.pointee.home == loop {
+            let hash = names.hash(of: number)
+            if kind == .join {
+                homeJoin(name, hash: hash, from: loop, local: local(number))
+            } else {
+                homeLeave(name, hash: hash, from: loop, local: local(number))
+            }
+            return
+        }
+        let words = (UInt64(loop), local(number), UInt64(0), UInt64(0))
+        // Urgent: membership must not be lost, and it is bounded by the rooms of the connections.
+        _ = outlet.post(LoopMessage(kind, words, payload: Payload(copying: name)), to: room.pointee.home, urgent: true)
+    }
+
+    /// Takes a message from another loop.
+    package func receive(_ message: LoopMessage) {
+        let words = message.words
+        switch message.kind {
+        case .join, .leave:
+            guard let name = message.payload?.bytes else { return }
+            let hash = NameTable.hash(name)
+            if message.kind == .join {
+                homeJoin(name, hash: hash, from: Int(words.0), local: words.1)
+            } else {
+                homeLeave(name, hash: hash, from: Int(words.0), local: words.1)
+            }
+        case .joined: flowBegan(words.0)
+        case .refused: flowRefused(words.0, EngineFailure(rawValue: UInt8(words.1)) ?? .unavailable)
+        case .publish: homePublish(message)
+        case .published: finishPublish(message)
+        case .deliver:
+            guard let number = resolve(words.0), let bytes = message.payload?.bytes else { return }
+            deliver(number, bytes)
+        case .behind: fellBehind(words.0)
+        }
+    }
+
+    private func homeJoin(_ name: UnsafeRawBufferPointer, hash: UInt64, from origin: Int, local: UInt64) {
+        switch home.join(name, hash: hash, loop: origin, local: local) {
+        case .subscribe: engine.subscribe(room: name)
+        case .joined: tell(origin, .joined, (local, 0, 0, 0))
+        case .none, .unsubscribe: break
+        }
+    }
+
+    private func homeLeave(_ name: UnsafeRawBufferPointer, hash: UInt64, from origin: Int, local: UInt64) {
+        if home.leave(name, hash: hash, loop: origin, local: local) == .unsubscribe { engine.unsubscribe(room: name) }
+    }
+
+    /// Sends an urgent message to a loop's rooms, this one's included.
+    private func tell(_ target: Int, _ kind: LoopMessage.Kind, _ words: (UInt64, UInt64, UInt64, UInt64)) {
+        let message = LoopMessage(kind, words)
+        if target == loop {
+            receive(message)
+        } else {
+            _ = outlet.post(message, to: target, urgent: true)
+        }
+    }
+
+    // MARK: EngineDelegate
+
+    package func subscribed(room: UnsafeRawBufferPointer, _ result: Result<Void, EngineFailure>) {
+        guard let number = home.find(room) else { return }
+        switch result {
+        case .success:
+            guard !home.isLive(number) else { return }
+            home.markLive(number)
+            home.forEachLoop(number) { target, local in tell(target, .joined, (local, 0, 0, 0)) }
+        case .failure(let failure):
+            var waiting: [(Int, UInt64)] = []
+            home.forEachLoop(number) { waiting.append(($0, $1)) }
+            home.remove(number)
+            for (target, local) in waiting { tell(target, .refused, (local, UInt64(failure.rawValue), 0, 0)) }
+        }
+    }
+
+    package func received(room: UnsafeRawBufferPointer, position: StreamPosition, fields: UnsafeRawBufferPointer) {
+        guard let number = home.find(room) else { return }
+        appendPublicationFrame(room: room, position: position, fields: fields)
+        // Encoded once; other loops share one immutable copy, made only if there are any.
+        var shared: Payload?
+        home.forEachLoop(number) { target, local in
+            if target == loop {
+                if let number = resolve(local) { deliver(number, pushFrame.bytes) }
+                return
+            }
+            let payload = shared ?? Payload(copying: pushFrame.bytes)
+            shared = payload
+            let message = LoopMessage(.deliver, (local, 0, 0, 0), payload: payload)
+            if !outlet.post(message, to: target, urgent: false) { tell(target, .behind, (local, 0, 0, 0)) }
+        }
+    }
+
+    package func availabilityChanged(_ isAvailable: Bool) {}
+}

@@ -1,0 +1,75 @@
+// Publishing: from the command to the room's home, its engine, and the acknowledgement.
+//
+// The sender's loop makes the publication's fields once; they travel unchanged through the engine to every home loop of
+// the cluster. The acknowledgement leaves only when the engine has answered.
+
+import Bytes
+import Wire
+
+extension LoopRooms {
+    /// Sends a publication, made of `scratch`'s bytes, on its way to the room's home.
+    func publish(_ session: UnsafeMutablePointer<Session>, room name: UnsafeRawBufferPointer, command: UInt32) {
+        let ticket = Ticket(connection: session.pointee.connection, command: command, loop: UInt16(loop))
+        let target = Int(NameTable.hash(name) % UInt64(loopCount))
+        session.pointee.pendingCommands += 1
+        outlet.record(.publication)
+        if target == loop {
+            engine.publish(room: name, fields: scratch.bytes, ticket: ticket)
+            return
+        }
+        frame.removeAll(keepingAtMost: 64 * 1024)
+        frame.append(name)
+        frame.append(scratch.bytes)
+        let words = (UInt64(name.count), ticket.connection, UInt64(ticket.command), UInt64(ticket.loop))
+        let message = LoopMessage(.publish, words, payload: Payload(copying: frame.bytes))
+        if !outlet.post(message, to: target, urgent: false) { published(ticket, .failure(.unavailable)) }
+    }
+
+    /// On the home loop: a publication of another loop's client.
+    func homePublish(_ message: LoopMessage) {
+        guard let bytes = message.payload?.bytes, let nameLength = Int(exactly: message.words.0),
+            nameLength <= bytes.count
+        else { return }
+        let ticket = Ticket(
+            connection: message.words.1, command: UInt32(truncatingIfNeeded: message.words.2),
+            loop: UInt16(truncatingIfNeeded: message.words.3))
+        engine.publish(
+            room: UnsafeRawBufferPointer(rebasing: bytes[..<nameLength]),
+            fields: UnsafeRawBufferPointer(rebasing: bytes[nameLength...]), ticket: ticket)
+    }
+
+    package func published(_ ticket: Ticket, _ result: Result<StreamPosition, EngineFailure>) {
+        guard ticket.loop == loop else {
+            var words = (ticket.connection, UInt64(ticket.command), UInt64(0), UInt64(0))
+            switch result {
+            case .success(let position): words.3 = position.offset
+            case .failure(let failure): words.2 = UInt64(failure.rawValue) + 1
+            }
+            // Urgent: an acknowledgement that is due must not be lost; bounded by the commands in flight.
+            _ = outlet.post(LoopMessage(.published, words), to: Int(ticket.loop), urgent: true)
+            return
+        }
+        acknowledge(ticket.connection, ticket.command, result)
+    }
+
+    /// On the sender's loop: the home's answer.
+    func finishPublish(_ message: LoopMessage) {
+        let words = message.words
+        let result: Result<StreamPosition, EngineFailure> =
+            words.2 == 0
+            ? .success(StreamPosition(offset: words.3, epoch: 0))
+            : .failure(EngineFailure(rawValue: UInt8(truncatingIfNeeded: words.2 - 1)) ?? .outcomeUnknown)
+        acknowledge(words.0, UInt32(truncatingIfNeeded: words.1), result)
+    }
+
+    private func acknowledge(
+        _ connection: ConnectionWord, _ command: UInt32, _ result: Result<StreamPosition, EngineFailure>
+    ) {
+        guard let session = session(connection) else { return }
+        session.pointee.pendingCommands -= 1
+        switch result {
+        case .success(let position): replyPublished(session, command, position)
+        case .failure(let failure): reply(session, command, .publish, error: ErrorCode(failure))
+        }
+    }
+}

@@ -1,0 +1,86 @@
+// What rooms say to a client, as bytes. The only place where they meet a codec's encoder: a second codec is chosen here,
+// by what the session speaks.
+
+import Bytes
+import WebSocket
+import Wire
+
+extension ErrorCode {
+    /// How a client is told that the engine failed.
+    init(_ failure: EngineFailure) {
+        switch failure {
+        case .unavailable: self = .engineUnavailable
+        case .outcomeUnknown: self = .internalError
+        }
+    }
+}
+
+extension LoopRooms {
+    /// Sends `reply` to the command `id`, and counts it.
+    private func send(
+        _ session: UnsafeMutablePointer<Session>, _ id: UInt32, _ command: CommandName, _ reply: Reply
+    ) {
+        frame.removeAll(keepingAtMost: 64 * 1024)
+        JSONCodec.append(reply, id: id, to: &frame)
+        outlet.send(session.pointee.connection, frame.bytes)
+        if case .error = reply { return }
+        outlet.record(.command(command, nil))
+    }
+
+    func reply(
+        _ session: UnsafeMutablePointer<Session>, _ id: UInt32, _ command: CommandName, error: ErrorCode
+    ) {
+        send(session, id, command, .error(ErrorReply(error)))
+        outlet.record(.command(command, error))
+    }
+
+    /// Answers a command whose result has nothing to say.
+    func replyEmpty(_ session: UnsafeMutablePointer<Session>, _ id: UInt32, _ command: CommandName) {
+        send(session, id, command, command == .ping ? .ping : .unsubscribe)
+    }
+
+    func replyConnected(_ session: UnsafeMutablePointer<Session>, _ id: UInt32) {
+        scratch.removeAll(keepingAtMost: 64 * 1024)
+        session.pointee.client.append(to: &scratch)
+        scratch.append(text: rules.version)
+        scratch.append(text: rules.node)
+        let all = scratch.bytes
+        let version = ClientID.textLength + rules.version.utf8.count
+        var result = ConnectResult()
+        result.client = WireBytes(rebasing: all[..<ClientID.textLength])
+        result.version = WireBytes(rebasing: all[ClientID.textLength..<version])
+        result.node = WireBytes(rebasing: all[version...])
+        result.ping = UInt32(clamping: rules.pingInterval.components.seconds)
+        result.pong = true
+        send(session, id, .connect, .connect(result))
+    }
+
+    func replySubscribed(_ session: UnsafeMutablePointer<Session>, _ id: UInt32, wasRecovering: Bool) {
+        var result = SubscribeResult()
+        result.wasRecovering = wasRecovering
+        send(session, id, .subscribe, .subscribe(result))
+    }
+
+    func replyPublished(_ session: UnsafeMutablePointer<Session>, _ id: UInt32, _ position: StreamPosition) {
+        send(session, id, .publish, .publish(PublishResult(offset: position.offset)))
+    }
+
+    /// Puts the fields of a publication with the client's info into `scratch`.
+    func appendFields(_ session: UnsafeMutablePointer<Session>, _ data: WireBytes) {
+        frame.removeAll(keepingAtMost: 64 * 1024)
+        session.pointee.client.append(to: &frame)
+        let info = ClientInfo(user: session.pointee.identity?.user.bytes ?? .empty, client: frame.bytes)
+        scratch.removeAll(keepingAtMost: 64 * 1024)
+        JSONCodec.appendFields(of: Publication(data: data, info: info), to: &scratch)
+    }
+
+    /// Appends the frame that every member of `room` gets.
+    func appendPublicationFrame(
+        room: UnsafeRawBufferPointer, position: StreamPosition, fields: UnsafeRawBufferPointer
+    ) {
+        push.removeAll(keepingAtMost: 64 * 1024)
+        JSONCodec.appendPublicationPush(room: room, fields: fields, offset: position.offset, to: &push)
+        pushFrame.removeAll(keepingAtMost: 64 * 1024)
+        pushFrame.appendFrame(.text, push.bytes)
+    }
+}

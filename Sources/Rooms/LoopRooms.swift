@@ -1,0 +1,132 @@
+// The rooms and sessions of one loop: what its clients may do, who is a member of what, and the homes that this loop
+// keeps. The domain's centre; no sockets, no clock: the shell calls in, the outlet and the engine are called out.
+//
+// Reading order: +Commands (what a client may say), +Membership (joining and leaving), +Publishing, +FanOut,
+// +Home (the rooms whose home is here), +Liveness (pings and deadlines). Everything runs on the loop.
+
+package import Bytes
+import Wire
+
+/// The domain of one loop.
+package final class LoopRooms: EngineDelegate {
+    let loop: Int
+    let loopCount: Int
+    let rules: RoomRules
+    // The outlet outlives the rooms: the gateway keeps both and takes them down together.
+    unowned let outlet: any Outlet
+    let engine: any Engine
+
+    // In slabs behind pointers: entries never move, and reaching one costs neither an exclusivity check nor a retain.
+    private let storage: UnsafeMutablePointer<Storage>
+    var names = NameTable()
+    var home: HomeRooms
+    /// Rooms with something to fan out, in turn.
+    var dirtyRooms: [UInt32] = []
+    /// Rooms without members, with the moment at which they end.
+    var lingering: [(room: UInt64, until: MonotonicTime)] = []
+    var random: SeededRandom
+    /// Subscriptions of this loop's clients, the pending ones included.
+    package internal(set) var subscriptionCount = 0
+    // Buffers of the loop, one for each step that may be under way at the same time: a memory engine delivers and
+    // acknowledges within the very call that publishes.
+    /// Unescaped strings of the command being served.
+    var text = ByteBuffer(capacity: 1024)
+    /// Fields of the publication being made, or the parts of a reply.
+    var scratch = ByteBuffer(capacity: 1024)
+    /// The reply being encoded.
+    var frame = ByteBuffer(capacity: 1024)
+    /// The push being encoded, and its frame.
+    var push = ByteBuffer(capacity: 1024)
+    var pushFrame = ByteBuffer(capacity: 1024)
+
+    private struct Storage: ~Copyable {
+        var rooms = Slab<LocalRoom>()
+        var sessions = Slab<Session>()
+    }
+
+    /// The rooms of loop number `loop` out of `loopCount`.
+    package init(
+        loop: Int, loopCount: Int, rules: RoomRules, outlet: any Outlet, engine: any Engine,
+        random: SeededRandom = .system()
+    ) {
+        self.loop = loop
+        self.loopCount = loopCount
+        self.rules = rules
+        self.outlet = outlet
+        self.engine = engine
+        self.random = random
+        home = HomeRooms(loopCount: loopCount)
+        storage = .allocate(capacity: 1)
+        storage.initialize(to: Storage())
+        engine.delegate = self
+    }
+
+    deinit {
+        for slot in 0..<UInt32(storage.pointee.rooms.capacity) { storage.pointee.rooms[slot].deinitialize(count: 1) }
+        for slot in 0..<UInt32(storage.pointee.sessions.capacity) {
+            storage.pointee.sessions[slot].deinitialize(count: 1)
+        }
+        storage.deinitialize(count: 1)
+        storage.deallocate()
+    }
+
+    /// Number of rooms with members on this loop.
+    package var roomCount: Int { names.count - lingering.count }
+
+    /// The entry of local room `number`.
+    func room(_ number: UInt32) -> UnsafeMutablePointer<LocalRoom> { storage.pointee.rooms[number] }
+
+    /// Local room numbers below this have storage.
+    var roomCapacity: Int { storage.pointee.rooms.capacity }
+
+    /// Makes storage for local room `number`.
+    func makeRoom(_ number: UInt32) -> UnsafeMutablePointer<LocalRoom> {
+        storage.pointee.rooms.ensure(number) { $0.initialize(to: LocalRoom()) }
+        return storage.pointee.rooms[number]
+    }
+
+    /// The session of an open connection, or nil.
+    func session(_ connection: ConnectionWord) -> UnsafeMutablePointer<Session>? {
+        let slot = UInt32(truncatingIfNeeded: connection)
+        guard Int(slot) < storage.pointee.sessions.capacity else { return nil }
+        let session = storage.pointee.sessions[slot]
+        return session.pointee.phase != .vacant && session.pointee.connection == connection ? session : nil
+    }
+
+    // MARK: Connections
+
+    /// A connection has been upgraded. `user` is its id where the endpoint may tell it (development), else empty.
+    package func opened(_ connection: ConnectionWord, user: String, usesPingFrames: Bool) {
+        let slot = UInt32(truncatingIfNeeded: connection)
+        storage.pointee.sessions.ensure(slot) { $0.initialize(to: Session()) }
+        let session = storage.pointee.sessions[slot]
+        session.pointee.reset()
+        session.pointee.phase = .new
+        session.pointee.connection = connection
+        session.pointee.usesPingFrames = usesPingFrames
+        if !user.isEmpty {
+            var bytes = Array(user.utf8)
+            session.pointee.identity = bytes.withUnsafeMutableBytes {
+                Identity(user: Payload(copying: UnsafeRawBufferPointer($0)))
+            }
+        }
+        outlet.setTimer(connection, after: rules.staleCloseDelay)
+    }
+
+    /// A connection is closing or gone; it leaves its rooms. May be called more than once.
+    package func closed(_ connection: ConnectionWord) {
+        guard let session = session(connection) else { return }
+        session.pointee.phase = .closing
+        while session.pointee.subscriptionCount > 0 {
+            _ = leave(session, session.pointee.subscriptionCount - 1)
+        }
+        session.pointee.reset()
+    }
+
+    /// Begins to close a connection; what it still says is ignored.
+    func disconnect(_ session: UnsafeMutablePointer<Session>, _ code: DisconnectCode) {
+        guard session.pointee.phase != .closing else { return }
+        session.pointee.phase = .closing
+        outlet.close(session.pointee.connection, code)
+    }
+}

@@ -1,0 +1,74 @@
+// The command line of martlet-chat: flags, and the help that teaches its use. Parsed once; nothing else reads argv.
+
+import ArgumentParser
+import Client
+
+struct ChatOptions: ParsableArguments {
+    @Argument(help: "The gateway's WebSocket endpoint.")
+    var url = "ws://127.0.0.1:8000/connection/websocket"
+
+    @Option(name: [.short, .long], help: "Who you are, where the gateway takes your word for it (default: $USER).")
+    var user: String?
+
+    @Option(name: [.short, .long], help: "A room to enter; may be repeated (default: lobby).")
+    var room: [String] = []
+
+    @Option(help: "A connection token (default: $MARTLET_TOKEN, which does not show in the process list).")
+    var token: String?
+
+    @Flag(help: "One JSON object a line instead of text for people.")
+    var json = false
+
+    @Flag(help: "Lines instead of the full screen, also on a terminal.")
+    var plain = false
+
+    @Flag(help: "No colours (the same as setting NO_COLOR).")
+    var noColor = false
+
+    @Flag(help: "Stay and listen after the end of the input (line modes).")
+    var listen = false
+
+    @Option(help: "Seconds to wait for the first connection in the line modes; 0 waits for ever.")
+    var connectTimeout: UInt16 = 10
+
+    @Flag(help: "Print the version.")
+    var version = false
+
+    /// The help text, with what the generated list of flags cannot say.
+    static let manual = """
+        Talk in the rooms of a Martlet gateway.
+
+        On a terminal it opens a full screen; Ctrl-D or /quit leaves.
+          martlet-chat --user ada --room lobby --room dev
+
+        In a pipe each line of the input is a message (or a slash command), each event a line of the output:
+          echo "deployed" | martlet-chat --user ci --room ops
+          tail -f app.log | martlet-chat --json --room logs
+
+        SCREEN
+          Enter send · Up/Down history · Tab complete names and commands · PgUp/PgDn scroll · Alt-1..9 rooms
+          Ctrl-A/E begin/end · Ctrl-W/U/K delete · Ctrl-Y put back · Ctrl-L redraw · Ctrl-Z suspend · Ctrl-C clear, quit
+
+        COMMANDS
+        \(ChatManual.commands)
+
+        JSON EVENTS (one object a line; fields with ? are absent where there is nothing to say)
+          {"event":"connecting","url"}
+          {"event":"connected","client","server"}
+          {"event":"joined","room","continuity"}     continuity: fresh, recovered or lost
+          {"event":"left","room","code","reason"}    code 0: your own wish
+          {"event":"message","room","user","client","text"?,"data","offset"?}
+          {"event":"published","room","number","offset"?}  the gateway keeps your message; number counts them from 1
+          {"event":"error","command","reason","code","room"?,"number"?}
+          {"event":"latency","milliseconds"}
+          {"event":"disconnected","code","reason","retry_ms"?}  without retry_ms it is final
+          {"event":"note","text"}
+          A message is published as {"text":"..."}; "data" is whatever JSON was published.
+
+        It reconnects by itself, enters its rooms again and repeats what was not answered, without duplicates.
+        At the end of the input it waits until everything is answered.
+
+        EXIT CODES
+          0 done · 1 failed (a message was refused) · 2 wrong usage · 3 not admitted · 4 network
+        """
+}

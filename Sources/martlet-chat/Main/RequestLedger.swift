@@ -1,0 +1,121 @@
+// What each request of the client was for, and how events and answers of the client library are put into the words of
+// the user interface. Used by the shell; pure.
+
+import Bytes
+import ChatTerminal
+import Client
+
+/// Remembers why requests were made. As bounded as the client's requests are: every one of them is answered.
+struct RequestLedger {
+    enum Purpose {
+        case publish(room: String, number: Int)
+        /// `isAsked`: by the user, who then wants to see the answer.
+        case ping(isAsked: Bool)
+        case who(room: String)
+        case history(room: String)
+    }
+
+    private var purposes: [RequestID: Purpose] = [:]
+    /// The request that is being made: it may be answered (refused) before its id is known.
+    private var issuing: Purpose?
+
+    /// Whether the status bar's own ping is under way.
+    var isMeasuring: Bool {
+        purposes.values.contains { if case .ping(isAsked: false) = $0 { true } else { false } }
+    }
+
+    mutating func begin(_ purpose: Purpose) { issuing = purpose }
+
+    mutating func end(_ request: RequestID) {
+        if let issuing { purposes[request] = issuing }
+        issuing = nil
+    }
+
+    mutating func take(_ request: RequestID) -> Purpose? {
+        if let purpose = purposes.removeValue(forKey: request) { return purpose }
+        defer { issuing = nil }
+        return issuing
+    }
+}
+
+extension ChatShell {
+    /// Makes a request and remembers what for.
+    func issue(_ purpose: RequestLedger.Purpose, _ make: () -> RequestID) {
+        requests.begin(purpose)
+        let request = make()
+        requests.end(request)
+    }
+}
+
+extension ChatEvent {
+    /// The words for an event that is not an answer.
+    init(_ event: ClientEvent, url: String) {
+        switch event {
+        case .connecting: self = .connecting(url: url)
+        case .connected(let client, let version, let node):
+            let parts = [version, node].filter { !$0.isEmpty }
+            self = .connected(client: client, server: parts.joined(separator: " "))
+        case .disconnected(let end):
+            self = .disconnected(
+                code: end.code, reason: end.reason, retryMilliseconds: end.retryIn.map(\.wholeMilliseconds))
+        case .subscribed(let room, let how):
+            self = .joined(room: room, continuity: !how.wasRecovering ? .fresh : how.isRecovered ? .recovered : .lost)
+        case .unsubscribed(let room, let code, let reason): self = .left(room: room, code: code, reason: reason)
+        case .subscribeFailed(let room, let error, _): self = .failed("join", room: room, number: nil, error)
+        case .publication(let said):
+            self = .message(
+                ChatMessage(
+                    room: said.room, user: said.info?.user ?? "", client: said.info?.client ?? "", data: said.data,
+                    offset: said.offset))
+        case .message(let data): self = .note(MessageText.read(data) ?? String(decoding: data, as: UTF8.self))
+        case .joined(let room, let peer): self = .note("\(peer.user) came to \(room)")
+        case .left(let room, let peer): self = .note("\(peer.user) left \(room)")
+        case .answered: self = .note("")
+        }
+    }
+
+    /// The words for an answer; none where the screen shows it in another way.
+    static func answers(
+        to purpose: RequestLedger.Purpose, _ result: Result<ClientReply, ClientError>, isScreen: Bool
+    ) -> [ChatEvent] {
+        switch (purpose, result) {
+        case (.publish(let room, let number), .success(let reply)):
+            guard case .published(let mark) = reply else { return [] }
+            return [.published(room: room, number: number, offset: mark?.offset)]
+        case (.publish(let room, let number), .failure(let error)):
+            return [.failed("publish", room: room, number: number, error)]
+        case (.ping(let isAsked), .success(.pong(let duration))):
+            let milliseconds = Double(duration.wholeNanoseconds) / 1_000_000
+            let told = isAsked && isScreen ? [note("the server answers in \(Milliseconds.text(milliseconds))")] : []
+            return [.latency(milliseconds: milliseconds)] + told
+        case (.ping(isAsked: true), .failure(let error)): return [.failed("ping", room: "", number: nil, error)]
+        case (.who(let room), .success(.presence(let peers))):
+            let names = Set(peers.map { $0.user.isEmpty ? "guest-\($0.client.prefix(8))" : $0.user }).sorted()
+            return [.note("in \(room): " + (names.isEmpty ? "nobody" : names.joined(separator: ", ")))]
+        case (.who(let room), .failure(let error)): return [.failed("who", room: room, number: nil, error)]
+        case (.history(let room), .success(.history(let publications, _))):
+            if publications.isEmpty { return [.note("\(room) has no history")] }
+            return publications.reversed().map { said in
+                let message = ChatMessage(
+                    room: room, user: said.info?.user ?? "", client: said.info?.client ?? "", data: said.data)
+                return .note("\(message.author): \(message.text)")
+            }
+        case (.history(let room), .failure(let error)): return [.failed("history", room: room, number: nil, error)]
+        default: return []
+        }
+    }
+
+    private static func failed(_ command: String, room: String, number: Int?, _ error: ClientError) -> ChatEvent {
+        let (code, reason): (UInt32, String) =
+            switch error {
+            case .refused(let server): (server.code, server.message)
+            case .timeout: (0, "no answer in time")
+            case .connectionLost: (0, "the connection was lost before the answer")
+            case .notConnected: (0, "there is no connection now")
+            case .queueFull: (0, "too many messages wait already")
+            case .notJSON: (0, "not a JSON value")
+            case .closed: (0, "the connection is closed")
+            }
+        return .failed(command: command, room: room, number: number, code: code, reason: reason)
+    }
+}

@@ -1,0 +1,146 @@
+// Everything that the full screen shows, without knowing how it is drawn: rooms, connection, latency. The screen
+// session feeds it events and the user's actions; the layout reads it. No I/O and no clock.
+//
+// Bounded by `roomsLimit`; a room beyond it is not opened and the user is told.
+
+/// The state behind the screen.
+package struct ChatModel: Sendable {
+    /// Rooms that can be open at once; the server's own default limit is the same.
+    package static let roomsLimit = 128
+
+    /// How the connection is.
+    package enum Connection: Equatable, Sendable {
+        case connecting
+        case connected
+        /// Waiting before the next attempt.
+        case waiting(milliseconds: Int64)
+        /// Closed for good.
+        case closed
+    }
+
+    /// Open rooms in the order of their tabs.
+    package private(set) var rooms: [ChatRoom] = []
+    /// Index of the room on the screen.
+    package private(set) var active = 0
+    /// The connection's state.
+    package private(set) var connection = Connection.connecting
+    /// The last measured way to the server and back.
+    package private(set) var latency: Double?
+    /// What we are called.
+    package let user: ShownText
+    private var ownClient = ""
+    /// What is told while no room is open.
+    private var console = ChatRoom(name: "")
+
+    /// A model for `user`, whose rooms open as they are joined.
+    package init(user: String) { self.user = ShownText(user) }
+
+    /// The room on the screen; nil while none is open.
+    package var current: ChatRoom? { rooms.indices.contains(active) ? rooms[active] : nil }
+
+    /// What is on the screen: the current room, or the program's own remarks while there is none.
+    package var shown: ChatRoom { current ?? console }
+
+    /// Changes what is on the screen.
+    package mutating func withShown(_ body: (inout ChatRoom) -> Void) {
+        if rooms.indices.contains(active) { body(&rooms[active]) } else { body(&console) }
+    }
+
+    /// Opens a room's tab (if it has none) and shows it; false when too many are open.
+    package mutating func open(_ name: String) -> Bool {
+        if let index = index(of: name) {
+            show(index)
+            return true
+        }
+        guard rooms.count < Self.roomsLimit else { return false }
+        rooms.append(ChatRoom(name: name))
+        show(rooms.count - 1)
+        return true
+    }
+
+    /// Shows the room at `index`, if there is one.
+    package mutating func show(_ index: Int) {
+        guard rooms.indices.contains(index), index != active || rooms.count == 1 else { return }
+        if index != active { withShown { $0.close() } }
+        active = index
+        rooms[index].open()
+    }
+
+    /// Closes a room's tab.
+    package mutating func forget(_ name: String) {
+        guard let index = index(of: name) else { return }
+        rooms.remove(at: index)
+        if active > index || active == rooms.count { active = max(active - 1, 0) }
+        withShown { $0.open() }
+    }
+
+    /// The place of a room's tab.
+    package func index(of name: String) -> Int? { rooms.firstIndex { $0.name == name } }
+
+    /// Takes note of an event that came at `time`.
+    package mutating func receive(_ event: ChatEvent, at time: LocalTime) {
+        switch event {
+        case .connecting: connection = .connecting
+        case .connected(let client, _):
+            connection = .connected
+            ownClient = client
+        case .joined(let room, let continuity): joined(room, continuity, time)
+        case .left(let room, let code, let reason): left(room, code, reason, time)
+        case .message(let message): said(message, time)
+        case .published: break  // the message itself comes back in the room
+        case .failed(let command, let room, _, let code, let reason):
+            let place = index(of: room) ?? active
+            tell(.problem, ShownText("\(command): \(reason) (\(code))"), in: place, time)
+        case .latency(let milliseconds): latency = milliseconds
+        case .disconnected(let code, let reason, let retry): disconnected(code, reason, retry, time)
+        case .note(let text): tell(.notice, ShownText(text), in: active, time)
+        }
+    }
+
+    private mutating func joined(_ room: String, _ continuity: Continuity, _ time: LocalTime) {
+        guard let place = index(of: room) else { return }
+        let isReturn = rooms[place].entries.contains { $0.kind != .notice && $0.kind != .problem }
+        rooms[place].isJoined = true
+        switch continuity {
+        case .fresh: tell(.notice, ShownText(isReturn ? "back in \(room)" : "you are in \(room)"), in: place, time)
+        case .recovered: tell(.notice, "back; nothing was missed", in: place, time)
+        case .lost: tell(.problem, "back; some messages in between are lost", in: place, time)
+        }
+    }
+
+    private mutating func left(_ room: String, _ code: UInt32, _ reason: String, _ time: LocalTime) {
+        guard let place = index(of: room) else { return }
+        rooms[place].isJoined = false
+        if code != 0 { tell(.problem, ShownText("removed from \(room): \(reason) (\(code))"), in: place, time) }
+    }
+
+    private mutating func said(_ message: ChatMessage, _ time: LocalTime) {
+        guard let place = index(of: message.room) else { return }
+        let isOwn = !message.client.isEmpty && message.client == ownClient
+        let kind = TimelineEntry.Kind.message(author: ShownText(message.author), isOwn: isOwn)
+        rooms[place].append(kind, ShownText(message.text), at: time, isWatched: place == active)
+    }
+
+    private mutating func disconnected(_ code: UInt32, _ reason: String, _ retry: Int64?, _ time: LocalTime) {
+        let wasConnected = connection == .connected
+        connection = retry.map { .waiting(milliseconds: $0) } ?? .closed
+        latency = nil
+        if rooms.isEmpty, wasConnected || retry == nil {
+            tell(.problem, ShownText("connection closed: \(reason) (\(code))"), in: 0, time)
+        }
+        for place in rooms.indices {
+            rooms[place].isJoined = false
+            // One line per outage, not one per attempt.
+            guard wasConnected || retry == nil else { continue }
+            let what = retry == nil ? "connection closed" : "connection lost, reconnecting"
+            tell(.problem, ShownText("\(what): \(reason) (\(code))"), in: place, time)
+        }
+    }
+
+    private mutating func tell(_ kind: TimelineEntry.Kind, _ text: ShownText, in place: Int, _ time: LocalTime) {
+        guard rooms.indices.contains(place) else {
+            return console.append(kind, text, at: time, isWatched: true)
+        }
+        rooms[place].append(kind, text, at: time, isWatched: place == active)
+    }
+}

@@ -1,0 +1,168 @@
+// What the sources say together: order, types, unknown names, features that do not exist yet, combinations.
+
+import Testing
+
+@testable import Gateway
+
+/// Loads from dictionaries and a text; nothing of the process is touched.
+func load(
+    _ json: String? = nil, environment: [String: String] = [:], flags: ConfigurationFlags = ConfigurationFlags()
+) throws(ConfigurationError) -> LoadedConfiguration {
+    try ConfigurationLoader.load(
+        flags: flags, environment: environment,
+        file: json.map { ConfigurationFile(path: "martlet.json", bytes: Array($0.utf8)) })
+}
+
+/// The lines of everything that is wrong; empty when nothing is.
+func problems(
+    _ json: String? = nil, environment: [String: String] = [:], flags: ConfigurationFlags = ConfigurationFlags()
+) -> [String] {
+    do {
+        _ = try load(json, environment: environment, flags: flags)
+        return []
+    } catch { return error.problems.map(\.description) }
+}
+
+@Suite struct ConfigurationLoaderTests {
+    @Test func `nothing given gives the defaults`() throws {
+        let loaded = try load()
+        #expect(loaded.configuration == GatewayConfiguration())
+        #expect(loaded.origins.isEmpty)
+        #expect(loaded.configuration.host == "127.0.0.1")
+        #expect(loaded.configuration.port == 8000)
+        #expect(loaded.configuration.client.maxMessageSize == 64 << 10)
+        #expect(loaded.configuration.client.queueMaxSize == 1 << 20)
+        #expect(loaded.configuration.loops >= 1)
+        #expect(try load("{}").configuration == GatewayConfiguration())
+    }
+
+    @Test func `flags beat the environment, the environment beats the file, the file beats the defaults`() throws {
+        let file = #"{"port": 1, "admin": {"port": 2}, "client": {"maxRooms": 3}}"#
+        var flags = ConfigurationFlags()
+        flags.port = 11
+        let loaded = try load(
+            file, environment: ["MARTLET_PORT": "21", "MARTLET_ADMIN_PORT": "22", "PATH": "/bin"], flags: flags)
+        #expect(loaded.configuration.port == 11)
+        #expect(loaded.configuration.admin.port == 22)
+        #expect(loaded.configuration.client.maxRooms == 3)
+        #expect(
+            loaded.origins == [
+                "port": "--port", "admin.port": "environment, MARTLET_ADMIN_PORT", "client.maxRooms": "martlet.json",
+            ])
+    }
+
+    @Test func `every flag reaches its key`() throws {
+        var flags = ConfigurationFlags()
+        flags.host = "localhost"
+        flags.port = 0
+        flags.adminHost = "::1"
+        flags.adminPort = -1
+        flags.loops = 3
+        flags.redis = "redis://h:7/1"
+        flags.insecure = true
+        flags.behindProxy = true
+        flags.logLevel = "debug"
+        flags.logFormat = "text"
+        let configuration = try load(flags: flags).configuration
+        #expect(configuration.host == "localhost")
+        #expect(configuration.port == 0)
+        #expect(configuration.admin == .init(host: "::1", port: -1))
+        #expect(configuration.loops == 3)
+        #expect(configuration.engine.redis.url?.endpoint == .tcp(host: "h", port: 7))
+        #expect(configuration.client.insecure)
+        #expect(configuration.behindProxy)
+        #expect(configuration.log == .init(level: "debug", format: "text"))
+    }
+
+    @Test func `a whole file is read`() throws {
+        let file = """
+            {"host": "127.0.0.2", "port": 8001, "loops": 2, "echo": true,
+             "admin": {"host": "localhost", "port": 9001},
+             "engine": {"redis": {"url": "redis://127.0.0.1:6379", "prefix": "p", "commandTimeout": "1.5s"}},
+             "client": {"insecure": true, "allowAnonymous": true, "allowedOrigins": ["https://a.example", "*"],
+                        "pingInterval": "30s", "pongTimeout": "250ms", "staleCloseDelay": "1m", "maxMessageSize": 2048,
+                        "queueMaxSize": "2MiB", "maxRooms": 5, "maxRoomNameLength": 6, "writeTimeout": "7s",
+                        "rate": "0", "compression": false},
+             "shutdown": {"drainWindow": "0s"}, "log": {"level": "trace", "format": "json"}, "demo": false,
+             "rooms": {"default": {"allowSubscribeForClient": true, "maxMessageSize": "1KiB", "presence": false},
+                       "namespaces": {"slow.1": {"allowPublishForAnonymous": true, "historySize": 0}, "bare": {}}}}
+            """
+        let read = try load(file).configuration
+        #expect(read.host == "127.0.0.2" && read.port == 8001 && read.loops == 2 && read.echo)
+        #expect(read.admin == .init(host: "localhost", port: 9001))
+        #expect(read.engine.redis.prefix == "p" && read.engine.redis.commandTimeout == .milliseconds(1500))
+        #expect(read.client.insecure && read.client.allowAnonymous)
+        #expect(read.client.allowedOrigins == ["https://a.example", "*"])
+        #expect(read.client.pingInterval == .seconds(30) && read.client.pongTimeout == .milliseconds(250))
+        #expect(read.client.staleCloseDelay == .seconds(60) && read.client.writeTimeout == .seconds(7))
+        #expect(read.client.maxMessageSize == 2048 && read.client.queueMaxSize == 2 << 20)
+        #expect(read.client.maxRooms == 5 && read.client.maxRoomNameLength == 6)
+        #expect(read.shutdown.drainWindow == .zero)
+        #expect(read.log == .init(level: "trace", format: "json"))
+        #expect(read.rooms.default.allowSubscribeForClient && read.rooms.default.maxMessageSize == 1024)
+        #expect(read.rooms.namespaces.keys.sorted() == ["bare", "slow.1"])
+        #expect(read.rooms.namespaces["slow.1"]?.allowPublishForAnonymous == true)
+        #expect(read.rooms.namespaces["slow.1"]?.allowSubscribeForClient == false, "nothing is inherited")
+    }
+
+    @Test(arguments: RoomSettingTable.all.filter(\.isBuilt).map(\.key).filter { $0 != "maxMessageSize" })
+    func `each permission of a room is stored in its own field`(option: String) throws {
+        let loaded = try load(
+            #"{"rooms": {"default": {"\#(option)": true}, "namespaces": {"n": {"\#(option)": true}}}}"#)
+        let set = Mirror(reflecting: loaded.configuration.rooms.default).children.filter { $0.value as? Bool == true }
+        #expect(set.map(\.label) == [option])
+        #expect(loaded.configuration.rooms.namespaces["n"] == loaded.configuration.rooms.default)
+    }
+
+    @Test func `every key can be set by its variable`() throws {
+        let samples: [(String, String)] = SettingTable.all.filter(\.isBuilt).map { setting in
+            let text =
+                switch setting.kind {
+                case .text: "localhost"
+                case .boolean: "true"
+                case .integer(let range): "\(range.upperBound)"
+                case .duration: "2s"
+                case .size: "16KiB"
+                case .rate: "1/s"
+                case .list: "https://a.example,https://b.example"
+                case .choice(let words): words[0]
+                case .redis: "redis://h"
+                }
+            return (setting.key, text)
+        }
+        for (key, text) in samples {
+            let name = ConfigurationSources.environmentName(key)
+            // A value that breaks a combination was still read; only reading is of interest here.
+            let complaints = problems(environment: [name: text]).filter { $0.contains("environment") }
+            #expect(complaints.isEmpty)
+            guard let loaded = try? load(environment: [name: text]) else { continue }
+            #expect(loaded.origins == [key: "environment, \(name)"])
+        }
+        let origins = try load(environment: ["MARTLET_CLIENT_ALLOWED_ORIGINS": "https://a.example, *"])
+        #expect(origins.configuration.client.allowedOrigins == ["https://a.example", "*"])
+        let room = try load(environment: ["MARTLET_ROOMS_DEFAULT_ALLOW_PUBLISH_FOR_SUBSCRIBER": "true"])
+        #expect(room.configuration.rooms.default.allowPublishForSubscriber)
+    }
+
+    @Test(arguments: [
+        ("client.token.hmacSecret", "MARTLET_CLIENT_TOKEN_HMAC_SECRET"), ("port", "MARTLET_PORT"),
+        ("limits.maxConnectionsPerIP", "MARTLET_LIMITS_MAX_CONNECTIONS_PER_IP"),
+        ("client.token.ed25519PublicKey", "MARTLET_CLIENT_TOKEN_ED25519_PUBLIC_KEY"),
+        ("engine.redis.url", "MARTLET_ENGINE_REDIS_URL"), ("behindProxy", "MARTLET_BEHIND_PROXY"),
+        ("rooms.default.historyTTL", "MARTLET_ROOMS_DEFAULT_HISTORY_TTL"),
+    ])
+    func `keys have the agreed variables`(key: String, name: String) {
+        #expect(ConfigurationSources.environmentName(key) == name)
+        #expect(ConfigurationLoader.keys.contains(key))
+    }
+
+    @Test func `every variable that is documented is read by the provider`() {
+        let names = ConfigurationLoader.keys.map(ConfigurationSources.environmentName)
+        #expect(Set(names).count == names.count, "two keys share a variable")
+        // No setting takes this text, so whoever reads its variable complains or stores it.
+        for (key, name) in zip(ConfigurationLoader.keys, names) {
+            let seen = !problems(environment: [name: "\u{1}"]).isEmpty
+            #expect(seen, "\(name) is not read for \(key)")
+        }
+    }
+}

@@ -1,0 +1,117 @@
+// The line modes: stdin to actions, events to lines that are safe to print and to parse.
+
+import Testing
+
+@testable import ChatTerminal
+
+@Suite("Line mode")
+struct LineSessionTests {
+    private func output(_ format: LineSession.Format, _ event: ChatEvent) -> String {
+        var session = LineSession(format: format, rooms: ["lobby"])
+        session.receive(event, at: noon)
+        return String(decoding: session.takeOutput(), as: UTF8.self)
+    }
+
+    @Test("Lines become the same actions however they are split")
+    func input() {
+        let text = "hello\r\n\n/join dev\nthere\n/msg lobby hey\n//x\n/ping\nlast"
+        let expected: [ChatAction] = [
+            .publish(room: "lobby", text: "hello", number: 1), .join(room: "dev"),
+            .publish(room: "dev", text: "there", number: 2), .publish(room: "lobby", text: "hey", number: 3),
+            .publish(room: "dev", text: "/x", number: 4), .ping, .publish(room: "dev", text: "last", number: 5),
+        ]
+        var whole = LineSession(format: .plain, rooms: ["lobby"])
+        #expect(whole.feed(text.utf8) + whole.finish() == expected)
+        var split = LineSession(format: .plain, rooms: ["lobby"])
+        #expect(text.utf8.flatMap { split.feed([$0]) } + split.finish() == expected)
+    }
+
+    @Test("It is settled when everything that was sent is answered, and failures are counted")
+    func settling() {
+        var session = LineSession(format: .json, rooms: ["lobby"])
+        #expect(session.isSettled)
+        _ = session.feed("a\nb\n".utf8)
+        #expect(!session.isSettled)
+        session.receive(.published(room: "lobby", number: 1, offset: 7), at: noon)
+        #expect(!session.isSettled)
+        session.receive(.failed(command: "publish", room: "lobby", number: 2, code: 103, reason: "no"), at: noon)
+        #expect(session.isSettled)
+        #expect(session.failures == 1)
+    }
+
+    @Test("An overlong line is refused as a whole, and the next one works")
+    func overlong() {
+        var session = LineSession(format: .json, rooms: ["lobby"])
+        let actions = session.feed([UInt8](repeating: 0x61, count: 200_000) + Array("\nok\n".utf8))
+        #expect(actions == [.publish(room: "lobby", text: "ok", number: 1)])
+        #expect(String(decoding: session.takeOutput(), as: UTF8.self).contains(#""event":"error","command":"input""#))
+        #expect(session.failures == 1)
+    }
+
+    @Test("Every event has its JSON form")
+    func json() {
+        let data = Array("{\"text\":\"hi\\n\u{202E}\",\"n\":[1, 2]}".utf8)
+        let message = ChatMessage(room: "r", user: "u\"", client: "c", data: data, offset: 9)
+        let cases: [(ChatEvent, String)] = [
+            (.connecting(url: "ws://h"), #"{"event":"connecting","url":"ws://h"}"#),
+            (.connected(client: "c", server: "s"), #"{"event":"connected","client":"c","server":"s"}"#),
+            (.joined(room: "r", continuity: .recovered), #"{"event":"joined","room":"r","continuity":"recovered"}"#),
+            (.left(room: "r", code: 2000, reason: "x"), #"{"event":"left","room":"r","reason":"x","code":2000}"#),
+            (
+                .message(message),
+                #"{"event":"message","room":"r","user":"u\"","client":"c","text":"hi\n\u202e","#
+                    + #""data":{"text":"hi\n\u202e","n":[1, 2]},"offset":9}"#
+            ),
+            (.published(room: "r", number: 3, offset: nil), #"{"event":"published","room":"r","number":3}"#),
+            (
+                .failed(command: "publish", room: "r", number: 3, code: 120, reason: "engine unavailable"),
+                #"{"event":"error","command":"publish","reason":"engine unavailable","code":120,"room":"r","number":3}"#
+            ),
+            (.latency(milliseconds: 1.5), #"{"event":"latency","milliseconds":1.5}"#),
+            (
+                .disconnected(code: 3001, reason: "shutdown", retryMilliseconds: 250),
+                #"{"event":"disconnected","reason":"shutdown","code":3001,"retry_ms":250}"#
+            ),
+            (.note("a\tb"), #"{"event":"note","text":"a\tb"}"#),
+        ]
+        for (event, line) in cases { #expect(output(.json, event) == line + "\n") }
+    }
+
+    @Test("People read one line per event")
+    func plain() {
+        let message = ChatMessage(room: "lobby", user: "", client: "0123456789", data: Array(#""hi""#.utf8))
+        #expect(output(.plain, .message(message)) == "12:00 [lobby] guest-01234567: hi\n")
+        #expect(output(.plain, .published(room: "lobby", number: 1, offset: 1)).isEmpty)
+        #expect(output(.plain, .joined(room: "lobby", continuity: .fresh)) == "* you are in lobby\n")
+    }
+
+    @Test("A peer's control bytes are in no line, in neither form", arguments: [LineSession.Format.plain, .json])
+    func injection(_ format: LineSession.Format) {
+        let evil = "\u{1B}]0;owned\u{7}\u{1B}[2J\u{9B}31m\u{202E}\r\n{}"
+        let data = Array("\"\u{7F}\u{9B}31m\u{202E}\r\n\u{1B}[2J\"".utf8)
+        let events: [ChatEvent] = [
+            .message(ChatMessage(room: evil, user: evil, client: evil, data: data)), .left(room: evil, code: 1, reason: evil),
+            .failed(command: "x", room: evil, number: nil, code: 1, reason: evil), .note(evil),
+            .disconnected(code: 1, reason: evil, retryMilliseconds: nil), .connected(client: evil, server: evil),
+        ]
+        for event in events {
+            let text = output(format, event)
+            #expect(text.hasSuffix("\n") && text.utf8.filter { $0 == 0x0A }.count == 1)
+            #expect(text.unicodeScalars.allSatisfy { $0 == "\n" || ShownText.isAllowed($0) })
+        }
+    }
+
+    @Test("The text is found in strings and objects, and odd JSON does no harm")
+    func text() {
+        let cases: [(String, String?)] = [
+            (#""plain""#, "plain"), (#"{"text":"a"}"#, "a"), (#" { "n" : {"text":"no"} , "text" : "yes" } "#, "yes"),
+            (#"{"text":1}"#, nil), (#"[1]"#, nil), ("", nil), ("{", nil), (#"{"text""#, nil), (#""\ud83d\ude42\u00e9\"""#, "🙂é\""),
+            (#""\ud83d""#, "\u{FFFD}"), (#""\u12"#, nil), (#"{"a":"#, nil), (#""\q""#, nil), (#"{"a":1"text":"x"}"#, nil),
+            (String(repeating: "[", count: 100_000), nil), (#"{"a":"# + String(repeating: "[", count: 100_000), nil),
+        ]
+        for (json, text) in cases { #expect(MessageText.read(Array(json.utf8)) == text, "\(json.prefix(40))") }
+        for text in ["plain", "with \"quotes\" \\ and \n lines \u{1B}[31m 🙂"] {
+            #expect(MessageText.read(MessageText.write(text)) == text)
+        }
+    }
+}

@@ -1,0 +1,106 @@
+// Names of channels and keys: injective, reversible, and out of reach for whoever chooses a room's name.
+
+import Bytes
+import Redis
+import Testing
+
+struct RedisNamesTests {
+    private func names() throws -> RedisNames { try #require(RedisNames(prefix: "martlet")) }
+
+    private func text(_ body: (inout ByteBuffer) -> Void) -> String {
+        var output = ByteBuffer()
+        body(&output)
+        return String(decoding: output.bytes, as: UTF8.self)
+    }
+
+    private func channel(_ room: [UInt8]) throws -> [UInt8] {
+        let names = try names()
+        var output = ByteBuffer()
+        room.withRaw { names.appendChannel($0, to: &output) }
+        #expect(room.withRaw { names.channelLength($0) } == output.count, "the announced length is the length")
+        return Array(output.bytes)
+    }
+
+    @Test("Channels carry the hash tag; braces and per cent signs are encoded")
+    func channels() throws {
+        #expect(try channel(bytes("lobby")) == bytes("martlet:{lobby}"))
+        #expect(try channel(bytes("a{b}c%d")) == bytes("martlet:{a%7Bb%7Dc%25d}"))
+        #expect(try channel([]) == bytes("martlet:{}"))
+    }
+
+    @Test("A prefix that would break the hash tag is refused", arguments: ["", "a{b", "a}", "a b", "a\n", "ä"])
+    func prefixes(_ prefix: String) { #expect(RedisNames(prefix: prefix) == nil) }
+
+    @Test("RC-07: no two rooms share a channel, and every channel leads back to its room")
+    func injective() throws {
+        let names = try names()
+        let seed = UInt64.random(in: 0 ... .max)
+        print("room names: seed \(seed)")
+        var random = SeededRandom(seed: seed)
+        var seen: [[UInt8]: [UInt8]] = [:]
+        var rooms: [[UInt8]] = [
+            "x:presence", "{tag}", "*", "[a-z]", "?", "%7B", "%257B", "{", "}", "}:s", "a}:m", "a\r\nFLUSHALL\r\n", "%s%s%n", "",
+        ].map(bytes)
+        let alphabet = bytes("ab:%{}7BD25\0\r\n ")
+        for _ in 0..<3000 {
+            rooms.append((0..<Int.random(in: 0...6, using: &random)).compactMap { _ in alphabet.randomElement(using: &random) })
+        }
+        for room in rooms {
+            let made = try channel(room)
+            #expect(seen[made, default: room] == room, "two rooms with one channel")
+            seen[made] = room
+            var back = ByteBuffer()
+            let isRoom = made.withRaw { names.appendRoom(ofChannel: $0, to: &back) }
+            let decoded = Array(back.bytes)
+            #expect(isRoom && decoded == room)
+            #expect(made.filter { $0 == UInt8(ascii: "{") || $0 == UInt8(ascii: "}") }.count == 2)
+        }
+    }
+
+    @Test(
+        "What is no room's channel is recognised, also in forms that we never write",
+        arguments: [
+            "", "martlet", "martlet:control", "martlet:{", "martlet:{a", "other:{a}", "martlet:{a}b}", "martlet:{%}", "martlet:{%7}",
+            "martlet:{%7b}", "martlet:{%41}", "martlet:{a{b}", "martlet:}",
+        ])
+    func foreign(_ channel: String) throws {
+        let names = try names()
+        var output = ByteBuffer()
+        let isRoom = bytes(channel).withRaw { names.appendRoom(ofChannel: $0, to: &output) }
+        #expect(!isRoom)
+        #expect(output.count == 0)
+    }
+
+    @Test("Keys look as documented")
+    func keys() throws {
+        let names = try names()
+        func key(_ key: RedisNames.RoomKey, _ room: String = "r") -> String {
+            text { output in bytes(room).withRaw { names.appendKey(key, of: $0, to: &output) } }
+        }
+        #expect(key(.stream) == "martlet:{r}:s")
+        #expect(key(.position) == "martlet:{r}:m")
+        #expect(key(.rate) == "martlet:{r}:r")
+        #expect(key(.members) == "martlet:{r}:p")
+        #expect(key(.users) == "martlet:{r}:u")
+        #expect(key(.nodeMembers(node: bytes("n1"))) == "martlet:{r}:n:n1")
+        #expect(key(.idempotency(sender: bytes("u"), key: bytes("k:1"))) == "martlet:{r}:i:u:k:1")
+        #expect(text { names.appendNodes(to: &$0) } == "martlet:nodes")
+        #expect(text { names.appendControl(to: &$0) } == "martlet:control")
+        #expect(text { names.appendNodeChannel(bytes("n1"), to: &$0) } == "martlet:node:n1")
+        #expect(text { names.appendNodeRooms(bytes("n1"), to: &$0) } == "martlet:node:n1:rooms")
+    }
+
+    @Test("RC-07: a colon in a sender's name cannot swallow another sender's key")
+    func senders() throws {
+        let names = try names()
+        func key(_ sender: String, _ key: String) -> String {
+            text { output in
+                bytes("r").withRaw {
+                    names.appendKey(.idempotency(sender: bytes(sender), key: bytes(key)), of: $0, to: &output)
+                }
+            }
+        }
+        #expect(key("a:b", "c") != key("a", "b:c"))
+        #expect(key("a%3Ab", "c") != key("a:b", "c"))
+    }
+}

@@ -1,0 +1,48 @@
+// martlet-load: puts load on a WebSocket server on this machine and says what it cost and whether every message came.
+// Only the command line is here; LoadCore does the work. The hidden `worker` subcommand is how the program runs itself.
+
+import ArgumentParser
+import Glibc
+import LoadCore
+
+@main
+struct MartletLoad: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "martlet-load",
+        abstract: "Loads a Martlet (or the bare C floor) on this machine and counts every message.",
+        discussion: """
+            Start with a server to load:
+              martlet serve --insecure &
+            hold 15,000 connections, each joined to a room of its own, and measure what each costs in memory:
+              martlet-load flood -n 15000 --hold 30 --room 'lobby-%i' --pid $(pgrep -x martlet)
+            one room of 1,000, a message at a time, then 16 in flight:
+              martlet-load fanout --members 1000 --pid $(pgrep -x martlet)
+              martlet-load fanout --members 1000 --window 16 --pid $(pgrep -x martlet)
+            100 rooms of 100 at 800 publications a second, whatever the server does:
+              martlet-load fanout --rooms 100 --members 100 --rate 800 --seconds 20 --json report.json
+
+            Exit codes: 0 clean, 1 something was lost, doubled, out of order or failed, 2 usage, 4 no connection.
+            """,
+        subcommands: [Flood.self, Echo.self, Fanout.self, WorkerCommand.self])
+
+    static func main() {
+        do {
+            var command = try parseAsRoot()
+            try command.run()
+        } catch let code as ExitCode {
+            Glibc.exit(code.rawValue)
+        } catch {
+            let code = exitCode(for: error)
+            let text = fullMessage(for: error)
+            if !text.isEmpty { _ = SmallFile.writeAll(text + "\n", to: code == .success ? 1 : 2) }
+            Glibc.exit(code == .validationFailure ? 2 : code.rawValue)
+        }
+    }
+}
+
+/// Runs as a worker of a coordinator; see LoadCore/Worker.swift for what they say to each other.
+struct WorkerCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(commandName: "worker", shouldDisplay: false)
+
+    func run() throws { throw ExitCode(Worker.run()) }
+}
