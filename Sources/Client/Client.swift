@@ -162,7 +162,8 @@ package final class Client: ConnectionHandler {
         }
         guard !isLookingUp else { return }  // its answer serves this attempt as well
         isLookingUp = true
-        HostLookup.start(options.url.host, port: options.url.port) { [loop, mailbox = Unchecked(self)] addresses, failure in
+        HostLookup.start(options.url.host, port: options.url.port) {
+            [loop, mailbox = Unchecked(self)] addresses, failure in
             loop.execute { mailbox.value.lookedUp(addresses, failure) }
         }
     }

@@ -107,7 +107,8 @@ struct ClientSocket: ~Copyable {
         } catch {
             phase = .ended
             switch error {
-            case .status(let status): return .refused(status: status, reason: "the server answered with status \(status)")
+            case .status(let status):
+                return .refused(status: status, reason: "the server answered with status \(status)")
             default: return .refused(status: 0, reason: "the server's answer is not a WebSocket's (\(error))")
             }
         }

@@ -12,7 +12,8 @@ enum HostLookup {
     /// Looks `host` up on a thread of its own and calls `done` there with the addresses, in the order to try them, or
     /// with the resolver's words about why there are none.
     static func start(
-        _ host: String, port: UInt16, _ done: @escaping @Sendable (_ addresses: [SocketAddress], _ failure: String) -> Void
+        _ host: String, port: UInt16,
+        _ done: @escaping @Sendable (_ addresses: [SocketAddress], _ failure: String) -> Void
     ) {
         let job = Job {
             let (addresses, failure) = resolve(host, port)
@@ -51,7 +52,8 @@ enum HostLookup {
         while let current = entry, addresses.count < addressLimit {
             var text = [CChar](repeating: 0, count: Int(NI_MAXHOST))
             let named = getnameinfo(
-                current.pointee.ai_addr, current.pointee.ai_addrlen, &text, socklen_t(text.count), nil, 0, NI_NUMERICHOST)
+                current.pointee.ai_addr, current.pointee.ai_addrlen, &text, socklen_t(text.count), nil, 0,
+                NI_NUMERICHOST)
             let numeric = String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
             if named == 0, let address = SocketAddress(host: numeric, port: port) { addresses.append(address) }
             entry = current.pointee.ai_next

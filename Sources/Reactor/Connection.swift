@@ -17,12 +17,12 @@ package struct ConnectionID: Hashable, Sendable {
     }
 
     /// Both numbers in one word, as epoll events and letters carry them.
-    package var word: UInt64 { UInt64(generation) << 32 | UInt64(slot) }
+    package var word: UInt64 { UInt64(high: generation, low: slot) }
 
     /// The reverse of `word`.
     package init(word: UInt64) {
-        slot = UInt32(truncatingIfNeeded: word)
-        generation = UInt32(truncatingIfNeeded: word >> 32)
+        slot = word.lowHalf
+        generation = word.highHalf
     }
 }
 

@@ -41,6 +41,10 @@ extension Loop {
     /// Bytes that wait to be sent.
     package func queuedBytes(_ id: ConnectionID) -> Int { find(id)?.pointee.output.bytes ?? 0 }
 
+    /// Bytes that wait for full sockets, over all connections. Between iterations nobody else has any. For gauges: it
+    /// walks the connections that are held back.
+    package var waitingOutput: Int { state.pointee.watched.reduce(0) { $0 + queuedBytes($1) } }
+
     /// Whether the socket took less than it was offered, so that output waits for the peer.
     package func isBlocked(_ id: ConnectionID) -> Bool { find(id)?.pointee.flags.contains(.blocked) ?? false }
 

@@ -45,6 +45,8 @@ package enum CommandEvent {
     case ready
     /// A command has ended after `elapsed`.
     case completed(CommandTag, CommandOutcome, elapsed: Duration)
+    /// A PING was answered after `elapsed`.
+    case probed(elapsed: Duration)
 }
 
 /// A pipelined command link.
@@ -82,6 +84,9 @@ package struct CommandLink: ~Copyable {
     package private(set) var phase = Phase.closed
     /// Bytes to be written; whoever takes them empties it.
     package var output = ByteBuffer()
+    /// Of the bytes taken from `output`, how many at the end the transport certainly has not written; too few do no
+    /// harm: then some commands count as written that were not.
+    package var unsentByTransport = 0
 
     /// A closed link.
     package init(settings: LinkSettings) {
@@ -100,6 +105,7 @@ package struct CommandLink: ~Copyable {
         output.removeAll()
         appended = 0
         written = 0
+        unsentByTransport = 0
         probesInFlight = 0
         lastProbe = now
         lastReceived = now
@@ -180,11 +186,10 @@ package struct CommandLink: ~Copyable {
         return min(earliest, probe)
     }
 
-    /// Poisons the link; the results of what was in flight are then pulled by `next`. `unsent` are the bytes that were
-    /// taken from `output` and certainly not written.
-    package mutating func fail(_ fault: LinkFault, unsent: Int = 0) {
+    /// Poisons the link; the results of what was in flight are then pulled by `next`.
+    package mutating func fail(_ fault: LinkFault) {
         guard phase == .ready || phase == .handshaking else { return }
-        let lost = UInt64(output.count) + UInt64(clamping: unsent)
+        let lost = UInt64(output.count) + UInt64(clamping: unsentByTransport)
         written = appended > lost ? appended - lost : 0
         output.removeAll(keepingAtMost: 64 * 1024)
         phase = .poisoned(fault)
@@ -217,8 +222,11 @@ package struct CommandLink: ~Copyable {
             return .completed(entry.tag, .reply(reply), elapsed: elapsed)
         case .probe:
             probesInFlight = 0
-            if let fault = LinkHandshake.judge(.ping, reply) { fail(fault) }
-            return nil
+            if let fault = LinkHandshake.judge(.ping, reply) {
+                fail(fault)
+                return nil
+            }
+            return .probed(elapsed: now.since(time(entry.sentAt)))
         case .handshake:
             guard let step = LinkHandshake.Step(rawValue: entry.detail) else { return nil }
             if let fault = LinkHandshake.judge(step, reply) {

@@ -13,8 +13,8 @@ package protocol RedisConnectionOwner: AnyObject {
     func redisOpened(_ connection: RedisConnection)
     /// Bytes have come; gone after the call.
     func redisReceived(_ connection: RedisConnection, _ bytes: UnsafeRawBufferPointer)
-    /// The established connection is lost. Of what was written, the last `unsent` bytes certainly never left.
-    func redisLost(_ connection: RedisConnection, _ fault: LinkFault, unsent: Int)
+    /// The established connection is lost; the next attempt comes by itself.
+    func redisLost(_ connection: RedisConnection, _ fault: LinkFault)
     /// An attempt has failed; the next one comes by itself.
     func redisAttemptFailed(_ connection: RedisConnection, _ fault: LinkFault)
     /// Something changed after which the next deadline may be another.
@@ -159,12 +159,10 @@ package final class RedisConnection: ConnectionHandler, @unchecked Sendable {
         }
         let wasOpen = isOpen
         isOpen = false
+        // The owner asks whether the link was ready; only then it is no longer.
+        if wasOpen { owner?.redisLost(self, fault) }
         supervisor.failed(now: loop.now)
-        if wasOpen {
-            owner?.redisLost(self, fault, unsent: 0)
-        } else {
-            owner?.redisAttemptFailed(self, fault)
-        }
+        if !wasOpen { owner?.redisAttemptFailed(self, fault) }
         owner?.redisDeadlineChanged()
     }
 }

@@ -44,6 +44,8 @@ struct LocalRoom: ~Copyable {
     var batch = ByteBuffer()
     /// Publications in the batch.
     var batchedMessages = 0
+    /// When the oldest publication of the batch came to this loop.
+    var batchSince = MonotonicTime(nanoseconds: 0)
     var isDirty = false
     private(set) var broadcast: Broadcast?
     private(set) var cursor = 0

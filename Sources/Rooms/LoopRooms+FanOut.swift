@@ -8,6 +8,7 @@ extension LoopRooms {
         let room = room(number)
         guard room.pointee.count > 0 else { return }
         if room.pointee.batch.count + frame.count > rules.batchBytes, !room.pointee.batch.isEmpty { seal(number, room) }
+        if room.pointee.batch.isEmpty { room.pointee.batchSince = outlet.now }
         room.pointee.batch.append(frame)
         room.pointee.batchedMessages += 1
         guard !room.pointee.isDirty else { return }
@@ -58,7 +59,8 @@ extension LoopRooms {
     private func beginBroadcast(_ room: UnsafeMutablePointer<LocalRoom>) {
         if room.pointee.count > 0 {
             room.pointee.begin(
-                outlet.makeBroadcast(room.pointee.batch.bytes, messages: room.pointee.batchedMessages))
+                outlet.makeBroadcast(
+                    room.pointee.batch.bytes, messages: room.pointee.batchedMessages, since: room.pointee.batchSince))
         }
         room.pointee.batch.removeAll(keepingAtMost: 4096)
         room.pointee.batchedMessages = 0

@@ -5,6 +5,10 @@ import Bytes
 import Wire
 
 extension LoopRooms {
+    /// The home loop of a room by its name's hash. Taken from the upper half: the tables find their slots by the lower
+    /// one, and names that agree in it would crowd a few of them.
+    static func home(of hash: UInt64, loopCount: Int) -> Int { Int((hash >> 32) % UInt64(loopCount)) }
+
     /// Tells a local room's home that its first member came or its last one has gone.
     func tellHome(_ kind: LoopMessage.Kind, _ number: UInt32) {
         let room = room(number)
@@ -36,7 +40,7 @@ extension LoopRooms {
                 homeLeave(name, hash: hash, from: Int(words.0), local: words.1)
             }
         case .joined: flowBegan(words.0)
-        case .refused: flowRefused(words.0, EngineFailure(rawValue: UInt8(words.1)) ?? .unavailable)
+        case .refused: flowRefused(words.0, EngineFailure(rawValue: UInt8(clamping: words.1)) ?? .unavailable)
         case .publish: homePublish(message)
         case .published: finishPublish(message)
         case .deliver:

@@ -13,8 +13,8 @@ extension LoopRooms {
         if let number = names.find(name, hash: hash) { return number }
         let number = names.insert(name, hash: hash)
         let room = makeRoom(number)
-        room.pointee.generation &+= 1
-        room.pointee.home = Int(hash % UInt64(loopCount))
+        room.pointee.generation = room.pointee.generation == .max ? 1 : room.pointee.generation + 1
+        room.pointee.home = LoopRooms.home(of: hash, loopCount: loopCount)
         room.pointee.options = options
         return number
     }
@@ -93,7 +93,7 @@ extension LoopRooms {
     private func endLingering() {
         var kept: [(room: UInt64, until: MonotonicTime)] = []
         for entry in lingering {
-            let number = UInt32(truncatingIfNeeded: entry.room)
+            let number = entry.room.lowHalf
             let room = room(number)
             guard room.pointee.isUnused else {
                 room.pointee.isLingering = false
@@ -169,12 +169,12 @@ extension LoopRooms {
     }
 
     /// Names a local room for other loops: its number, and which room of that number it is.
-    func local(_ number: UInt32) -> UInt64 { UInt64(room(number).pointee.generation) << 32 | UInt64(number) }
+    func local(_ number: UInt32) -> UInt64 { UInt64(high: room(number).pointee.generation, low: number) }
 
     /// The number of a room that another loop names; nil if it is a former one.
     func resolve(_ local: UInt64) -> UInt32? {
-        let number = UInt32(truncatingIfNeeded: local)
-        guard Int(number) < roomCapacity, room(number).pointee.generation == UInt32(local >> 32) else { return nil }
+        let number = local.lowHalf
+        guard Int(number) < roomCapacity, room(number).pointee.generation == local.highHalf else { return nil }
         return number
     }
 }

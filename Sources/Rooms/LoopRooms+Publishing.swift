@@ -10,7 +10,7 @@ extension LoopRooms {
     /// Sends a publication, made of `scratch`'s bytes, on its way to the room's home.
     func publish(_ session: UnsafeMutablePointer<Session>, room name: UnsafeRawBufferPointer, command: UInt32) {
         let ticket = Ticket(connection: session.pointee.connection, command: command, loop: UInt16(loop))
-        let target = Int(NameTable.hash(name) % UInt64(loopCount))
+        let target = LoopRooms.home(of: NameTable.hash(name), loopCount: loopCount)
         session.pointee.pendingCommands += 1
         outlet.record(.publication)
         if target == loop {
@@ -31,8 +31,8 @@ extension LoopRooms {
             nameLength <= bytes.count
         else { return }
         let ticket = Ticket(
-            connection: message.words.1, command: UInt32(truncatingIfNeeded: message.words.2),
-            loop: UInt16(truncatingIfNeeded: message.words.3))
+            connection: message.words.1, command: message.words.2.lowHalf,
+            loop: UInt16(clamping: message.words.3))
         engine.publish(
             room: UnsafeRawBufferPointer(rebasing: bytes[..<nameLength]),
             fields: UnsafeRawBufferPointer(rebasing: bytes[nameLength...]), ticket: ticket)
@@ -58,8 +58,8 @@ extension LoopRooms {
         let result: Result<StreamPosition, EngineFailure> =
             words.2 == 0
             ? .success(StreamPosition(offset: words.3, epoch: 0))
-            : .failure(EngineFailure(rawValue: UInt8(truncatingIfNeeded: words.2 - 1)) ?? .outcomeUnknown)
-        acknowledge(words.0, UInt32(truncatingIfNeeded: words.1), result)
+            : .failure(EngineFailure(rawValue: UInt8(clamping: words.2 - 1)) ?? .outcomeUnknown)
+        acknowledge(words.0, words.1.lowHalf, result)
     }
 
     private func acknowledge(

@@ -87,7 +87,7 @@ package final class LoopRooms: EngineDelegate {
 
     /// The session of an open connection, or nil.
     func session(_ connection: ConnectionWord) -> UnsafeMutablePointer<Session>? {
-        let slot = UInt32(truncatingIfNeeded: connection)
+        let slot = connection.lowHalf
         guard Int(slot) < storage.pointee.sessions.capacity else { return nil }
         let session = storage.pointee.sessions[slot]
         return session.pointee.phase != .vacant && session.pointee.connection == connection ? session : nil
@@ -97,7 +97,7 @@ package final class LoopRooms: EngineDelegate {
 
     /// A connection has been upgraded. `user` is its id where the endpoint may tell it (development), else empty.
     package func opened(_ connection: ConnectionWord, user: String, usesPingFrames: Bool) {
-        let slot = UInt32(truncatingIfNeeded: connection)
+        let slot = connection.lowHalf
         storage.pointee.sessions.ensure(slot) { $0.initialize(to: Session()) }
         let session = storage.pointee.sessions[slot]
         session.pointee.reset()

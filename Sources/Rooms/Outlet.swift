@@ -13,10 +13,13 @@ package struct Broadcast {
     package let handle: UnsafeMutableRawPointer
     /// Publications in it, for the metrics.
     package let messages: Int
+    /// When the oldest of them came to this loop, for the metrics.
+    package let since: MonotonicTime
 
-    package init(handle: UnsafeMutableRawPointer, messages: Int) {
+    package init(handle: UnsafeMutableRawPointer, messages: Int, since: MonotonicTime) {
         self.handle = handle
         self.messages = messages
+        self.since = since
     }
 }
 
@@ -40,8 +43,8 @@ package protocol Outlet: AnyObject {
     /// Runs `body` once on this loop. For what is rare.
     func schedule(after delay: Duration, _ body: @escaping () -> Void)
 
-    /// Copies `frames`, the wire frames of that many `messages`, for `fanOut`.
-    func makeBroadcast(_ frames: UnsafeRawBufferPointer, messages: Int) -> Broadcast
+    /// Copies `frames`, the wire frames of that many `messages`, for `fanOut`. `since` is when the oldest came.
+    func makeBroadcast(_ frames: UnsafeRawBufferPointer, messages: Int, since: MonotonicTime) -> Broadcast
 
     /// Queues `broadcast` for every one of `members`. A member whose queue is over its limit is closed as slow.
     func fanOut(_ broadcast: Broadcast, to members: UnsafeBufferPointer<ConnectionWord>)

@@ -36,7 +36,8 @@ struct Exemption {
 }
 
 enum RepositoryRules {
-    /// Our modules, and which of our modules each may import. An import that is not here is refused.
+    /// Our modules, and which of our modules each may import. An import that is not here is refused. Whoever makes a
+    /// loop hands it a metric shard: that is all that clients and the load tester want of Telemetry.
     static let arrows: [String: Set<String>] = [
         "CLinux": [], "COpenSSL": [], "CZlib": [], "CHiredis": [],
         "Bytes": [],
@@ -49,11 +50,11 @@ enum RepositoryRules {
         "Redis": ["Bytes", "Telemetry", "Reactor", "CHiredis"],
         "Tokens": ["Bytes"],
         "Gateway": ["Bytes", "HTTP", "WebSocket", "Wire", "Rooms", "Telemetry", "Reactor", "Redis", "Tokens"],
-        "Client": ["Bytes", "HTTP", "WebSocket", "Wire", "Reactor"],
+        "Client": ["Bytes", "HTTP", "WebSocket", "Wire", "Telemetry", "Reactor"],
         "martlet": ["Bytes", "Gateway", "Telemetry", "Tokens"],
-        "martlet-chat": ["Bytes", "Wire", "Client", "Reactor", "CLinux"],
-        "LoadCore": ["Bytes", "HTTP", "WebSocket", "Wire", "Reactor", "CLinux"],
-        "martlet-load": ["LoadCore", "Bytes", "HTTP", "WebSocket", "Wire", "Reactor", "CLinux"],
+        "martlet-chat": ["Bytes", "Wire", "Telemetry", "Client", "Reactor", "CLinux", "ChatTerminal"],
+        "LoadCore": ["Bytes", "HTTP", "WebSocket", "Wire", "Telemetry", "Reactor"],
+        "martlet-load": ["Bytes", "LoadCore"],
     ]
 
     /// Modules of others that are quarantined, and the only targets that may import them.
@@ -126,7 +127,7 @@ enum RepositoryRules {
     static let functionLineLimit = 70
     static let columnLimit = 120
     /// Comment lines that a Swift file of a product target opens with, at least.
-    static let headerLines = 2
+    static let headerLines = 1
 
     /// What belongs to one machine or to how the work is organised, not to the product. Put together from halves, so
     /// that this file does not break the rule itself.

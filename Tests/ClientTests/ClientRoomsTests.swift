@@ -20,9 +20,14 @@ struct ClientRoomsTests {
         bench.join("a", id: 2)
         #expect(bench.takeCommands() == [#"{"id":2,"subscribe":{"channel":"a"}}"#])
         _ = bench.takeEvents()
-        bench.say(#"{"push":{"channel":"a","pub":{"data":{"x":1},"info":{"user":"u","client":"c","conn_info":[1]},"time":5}}}"#)
+        bench.say(
+            #"{"push":{"channel":"a","pub":{"data":{"x":1},"info":{"user":"u","client":"c","conn_info":[1]},"time":5}}}"#
+        )
         let info = PeerInfo(user: "u", client: "c", connectionInfo: data("[1]"))
-        #expect(bench.takeEvents() == [.publication(RoomPublication(room: "a", data: data(#"{"x":1}"#), info: info, time: 5))])
+        #expect(
+            bench.takeEvents() == [
+                .publication(RoomPublication(room: "a", data: data(#"{"x":1}"#), info: info, time: 5))
+            ])
         bench.say(push("elsewhere", "1"))
         bench.say(#"{"push":{"channel":"a","join":{"info":{"user":"u","client":"c"}}}}"#)
         #expect(bench.takeEvents() == [.joined(room: "a", PeerInfo(user: "u", client: "c"))])
@@ -79,7 +84,9 @@ struct ClientRoomsTests {
         bench.act { $0.reconnect(now: $1) }
         bench.pass(.zero)
         bench.establish()
-        #expect(bench.takeCommands().last == #"{"id":2,"subscribe":{"channel":"r","recover":true,"epoch":"e2","offset":4}}"#)
+        #expect(
+            bench.takeCommands().last == #"{"id":2,"subscribe":{"channel":"r","recover":true,"epoch":"e2","offset":4}}"#
+        )
         _ = bench.takeEvents()
         bench.say(#"{"id":2,"error":{"code":112,"message":"unrecoverable position"}}"#)
         #expect(bench.takeCommands() == [#"{"id":3,"subscribe":{"channel":"r"}}"#])
@@ -94,8 +101,10 @@ struct ClientRoomsTests {
         bench.join("r", id: 2, #"{"recoverable":true,"epoch":"e","offset":5}"#)
         _ = (bench.takeCommands(), bench.takeEvents())
         bench.say(#"{"push":{"channel":"r","unsubscribe":{"code":2500,"reason":"insufficient state"}}}"#)
-        #expect(bench.takeCommands() == [#"{"id":3,"subscribe":{"channel":"r","recover":true,"epoch":"e","offset":5}}"#])
-        bench.say(#"{"id":3,"subscribe":{"recoverable":true,"epoch":"e","offset":5,"was_recovering":true,"recovered":true}}"#)
+        #expect(
+            bench.takeCommands() == [#"{"id":3,"subscribe":{"channel":"r","recover":true,"epoch":"e","offset":5}}"#])
+        bench.say(
+            #"{"id":3,"subscribe":{"recoverable":true,"epoch":"e","offset":5,"was_recovering":true,"recovered":true}}"#)
         bench.say(#"{"push":{"channel":"r","unsubscribe":{"code":2500}}}"#)
         #expect(bench.takeCommands().isEmpty, "the second time it waits")
         bench.passToDeadline()
@@ -162,7 +171,8 @@ struct ClientRoomsTests {
         bench.act { $0.reconnect(now: $1) }
         bench.pass(.zero)
         bench.accept()
-        #expect(bench.takeCommands().first?.contains(##""subs":{"#me":{"recover":true,"epoch":"e","offset":5}}"##) == true)
+        #expect(
+            bench.takeCommands().first?.contains(##""subs":{"#me":{"recover":true,"epoch":"e","offset":5}}"##) == true)
         _ = bench.takeEvents()
         bench.say(
             ##"{"id":1,"connect":{"client":"me","subs":{"#me":{"recoverable":true,"epoch":"e","offset":6,"recovered":true,"##
@@ -211,7 +221,9 @@ struct ClientPublishTests {
         #expect(bench.answers == [.success(.published(nil))])
     }
 
-    @Test("What was not answered is sent again after a reconnection, in order, with the same keys, once the room is entered")
+    @Test(
+        "What was not answered is sent again after a reconnection, in order, with the same keys, once the room is entered"
+    )
     func retrying() throws {
         var bench = try Bench { $0.inFlight = 2 }
         bench.connect()

@@ -84,7 +84,8 @@ struct ClientSessionTests {
             bench.passToDeadline()
         }
         for (index, wait) in waits.enumerated() {
-            #expect(wait >= .zero && wait <= min(.seconds(20), .milliseconds(500) * (1 << min(index, 20))), "seed \(seed)")
+            #expect(
+                wait >= .zero && wait <= min(.seconds(20), .milliseconds(500) * (1 << min(index, 20))), "seed \(seed)")
         }
         #expect(waits.max() ?? .zero > .seconds(5), "seed \(seed)")
         #expect(Set(waits).count > 30, "seed \(seed)")
@@ -111,7 +112,8 @@ struct ClientSessionTests {
     }
 
     static let codes: [(UInt16, Bool)] = [
-        (1000, true), (1001, true), (1009, false), (1011, true), (3000, true), (3001, true), (3499, true), (3500, false),
+        (1000, true), (1001, true), (1009, false), (1011, true), (3000, true), (3001, true), (3499, true),
+        (3500, false),
         (3501, false), (3999, false), (4000, true), (4499, true), (4500, false), (4999, false),
     ]
 
@@ -171,7 +173,9 @@ struct ClientSessionTests {
 
     @Test("An HTTP refusal is final for 4xx except those that mean later, and others are tried again")
     func httpRefusals() throws {
-        for (status, returns, isAuthentication) in [(401, false, true), (403, false, true), (404, false, false), (429, true, false), (503, true, false)] {
+        for (status, returns, isAuthentication) in [
+            (401, false, true), (403, false, true), (404, false, false), (429, true, false), (503, true, false),
+        ] {
             var bench = try Bench()
             bench.act { $0.connect(now: $1) }
             bench.act { $0.linkOpened(now: $1) }
@@ -190,7 +194,8 @@ struct ClientSessionTests {
     @Test(
         "Malformed messages end the connection without harm",
         arguments: [
-            "nonsense", "[]", "{", #"{"id":1"#, #"{"id":-1,"connect":{}}"#, #"{"push":{"pub":{"offset":1e400}}}"#, "{}{}",
+            "nonsense", "[]", "{", #"{"id":1"#, #"{"id":-1,"connect":{}}"#, #"{"push":{"pub":{"offset":1e400}}}"#,
+            "{}{}",
             #"{"push":{"pub":{"data":}}}"#, #"{"push":[]}"#, #"{"id":99999999999999999999,"ping":{}}"#,
             #"{"push":{"message":{"data":"# + String(repeating: "[", count: 10_000) + "}}}",
         ])
@@ -207,7 +212,9 @@ struct ClientSessionTests {
         var bench = try Bench()
         bench.connect()
         _ = bench.takeEvents()
-        bench.say(#"{"push":{"channel":"x","novelty":{"a":[1,{"b":null}]}},"more":-1.5e3}"# + "\n" + #"{"id":77,"rpc":{"data":1}}"#)
+        bench.say(
+            #"{"push":{"channel":"x","novelty":{"a":[1,{"b":null}]}},"more":-1.5e3}"# + "\n"
+                + #"{"id":77,"rpc":{"data":1}}"#)
         bench.say(#"{"id":78,"error":{"code":100,"message":"late"}}"#)
         bench.say(#"{"push":{"message":{"data":{"a":1}}}}"#)
         #expect(bench.takeEvents() == [.message(data(#"{"a":1}"#))])
@@ -300,15 +307,18 @@ struct ClientSessionTests {
     @Test("URLs are parsed, and mistakes in them are told")
     func urls() throws {
         let plain = try ClientURL("ws://example.org")
-        #expect(plain.host == "example.org" && plain.port == 80 && plain.target == "/" && plain.hostField == "example.org")
+        #expect(
+            plain.host == "example.org" && plain.port == 80 && plain.target == "/" && plain.hostField == "example.org")
         var six = try ClientURL("WS://[::1]:8000?a=b")
         #expect(six.host == "::1" && six.port == 8000 && six.target == "/?a=b" && six.hostField == "[::1]:8000")
         six.append(query: "user", "ä b&c")
         #expect(six.target == "/?a=b&user=%C3%A4%20b%26c")
         let mistakes: [(String, ClientURLFailure)] = [
             ("http://x", .scheme), ("", .scheme), ("wss://x", .tlsUnavailable), ("ws://", .host), ("ws://a b", .host),
-            ("ws://user@x", .host), ("ws://x:0", .port), ("ws://x:65536", .port), ("ws://x:", .port), ("ws://x:+1", .port),
-            ("ws://[::1", .host), ("ws://[::1]x", .port), ("ws://x/a b", .target), ("ws://x/\r\nHost:", .target), ("ws://x/#f", .target),
+            ("ws://user@x", .host), ("ws://x:0", .port), ("ws://x:65536", .port), ("ws://x:", .port),
+            ("ws://x:+1", .port),
+            ("ws://[::1", .host), ("ws://[::1]x", .port), ("ws://x/a b", .target), ("ws://x/\r\nHost:", .target),
+            ("ws://x/#f", .target),
         ]
         for (text, failure) in mistakes { #expect(throws: failure, "\(text)") { try ClientURL(text) } }
     }

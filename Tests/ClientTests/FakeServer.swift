@@ -205,7 +205,9 @@ extension Bench {
     }
 
     var texts: [String] {
-        events.compactMap { if case .publication(let it) = $0 { String(decoding: it.data, as: UTF8.self) } else { nil } }
+        events.compactMap {
+            if case .publication(let it) = $0 { String(decoding: it.data, as: UTF8.self) } else { nil }
+        }
     }
 
     var answers: [Result<ClientReply, ClientError>] {

@@ -55,15 +55,20 @@ final class ChildProcess {
     }
 
     /// Starts `path` as the leader of a session whose terminal is a new pseudo-terminal.
-    init(terminal path: String, _ arguments: [String], rows: UInt16, columns: UInt16, environment: [String] = []) throws {
-        let master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC)
-        var name = [CChar](repeating: 0, count: 128)
-        guard master >= 0, grantpt(master) == 0, unlockpt(master) == 0, ptsname_r(master, &name, name.count) == 0
+    init(terminal path: String, _ arguments: [String], rows: UInt16, columns: UInt16, environment: [String] = []) throws
+    {
+        // What posix_openpt, unlockpt and ptsname do; Glibc's module does not show those.
+        let master = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC)
+        var (number, lock): (Int32, Int32) = (0, 0)
+        let (unlock, getNumber): (UInt, UInt) = (0x4004_5431, 0x8004_5430)  // TIOCSPTLCK, TIOCGPTN
+        guard master >= 0, ioctl(master, unlock, &lock) == 0, ioctl(master, getNumber, &number) == 0
         else { throw Missing(description: "no pseudo-terminal: \(String(cString: strerror(errno)))") }
+        let name = "/dev/pts/\(number)"
         (source, sink) = (master, master)
         var size = winsize(ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0)
-        ioctl(master, UInt(TIOCSWINSZ), &size)
-        id = try Self.spawn(path, arguments, environment: ["TERM=xterm-256color"] + environment, session: true) { actions in
+        _ = ioctl(master, UInt(TIOCSWINSZ), &size)
+        id = try Self.spawn(path, arguments, environment: ["TERM=xterm-256color"] + environment, session: true) {
+            actions in
             // A session leader's first terminal becomes its controlling one.
             posix_spawn_file_actions_addopen(&actions, 0, name, O_RDWR, 0)
             posix_spawn_file_actions_adddup2(&actions, 0, 1)
@@ -91,7 +96,7 @@ final class ChildProcess {
 
     func resize(rows: UInt16, columns: UInt16) {
         var size = winsize(ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0)
-        ioctl(source, UInt(TIOCSWINSZ), &size)
+        _ = ioctl(source, UInt(TIOCSWINSZ), &size)
     }
 
     /// The local modes of the pseudo-terminal: ECHO, ICANON and the like.
@@ -132,9 +137,11 @@ final class ChildProcess {
         return true
     }
 
+    /// A socket pair, because that can be born with close-on-exec: a pipe's end could leak into another test's child.
     private static func pipe() throws -> (Int32, Int32) {
         var ends: [Int32] = [0, 0]
-        guard pipe2(&ends, O_CLOEXEC) == 0 else { throw Missing(description: "no pipe") }
+        let kind = Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue)
+        guard socketpair(AF_UNIX, kind, 0, &ends) == 0 else { throw Missing(description: "no pipe") }
         return (ends[0], ends[1])
     }
 

@@ -64,7 +64,9 @@ struct KeyDecoderTests {
         let seed = UInt64.random(in: 0...UInt64.max)
         var generator = TestRandom(state: seed)
         for _ in 0..<200 {
-            let alphabet: [UInt8] = [0x1B, 0x5B, 0x4F, 0x3B, 0x31, 0x32, 0x30, 0x7E, 0x41, 0x61, 0xC3, 0xA9, 0xF0, 0x9F, 0x0D]
+            let alphabet: [UInt8] = [
+                0x1B, 0x5B, 0x4F, 0x3B, 0x31, 0x32, 0x30, 0x7E, 0x41, 0x61, 0xC3, 0xA9, 0xF0, 0x9F, 0x0D,
+            ]
             let bytes = (0..<40).map { _ in alphabet[Int(generator.next() % UInt64(alphabet.count))] }
             var whole = KeyDecoder()
             var split = KeyDecoder()

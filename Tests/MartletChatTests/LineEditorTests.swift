@@ -8,7 +8,9 @@ import Testing
 struct LineEditorTests {
     private func type(_ keys: [Key], into editor: inout LineEditor) -> [LineEditor.Outcome] {
         keys.map { key in
-            editor.handle(key) { Completion.find(line: $0, people: ["anna", "Anton", "bob"], rooms: ["lobby", "dev"]) }
+            editor.handle(key) {
+                Completion.find(line: $0, people: ["anna", "Anton", "bob"], rooms: ["lobby", "dev"])
+            }
         }
     }
 

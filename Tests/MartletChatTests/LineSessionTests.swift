@@ -90,7 +90,8 @@ struct LineSessionTests {
         let evil = "\u{1B}]0;owned\u{7}\u{1B}[2J\u{9B}31m\u{202E}\r\n{}"
         let data = Array("\"\u{7F}\u{9B}31m\u{202E}\r\n\u{1B}[2J\"".utf8)
         let events: [ChatEvent] = [
-            .message(ChatMessage(room: evil, user: evil, client: evil, data: data)), .left(room: evil, code: 1, reason: evil),
+            .message(ChatMessage(room: evil, user: evil, client: evil, data: data)),
+            .left(room: evil, code: 1, reason: evil),
             .failed(command: "x", room: evil, number: nil, code: 1, reason: evil), .note(evil),
             .disconnected(code: 1, reason: evil, retryMilliseconds: nil), .connected(client: evil, server: evil),
         ]
@@ -105,8 +106,10 @@ struct LineSessionTests {
     func text() {
         let cases: [(String, String?)] = [
             (#""plain""#, "plain"), (#"{"text":"a"}"#, "a"), (#" { "n" : {"text":"no"} , "text" : "yes" } "#, "yes"),
-            (#"{"text":1}"#, nil), (#"[1]"#, nil), ("", nil), ("{", nil), (#"{"text""#, nil), (#""\ud83d\ude42\u00e9\"""#, "🙂é\""),
-            (#""\ud83d""#, "\u{FFFD}"), (#""\u12"#, nil), (#"{"a":"#, nil), (#""\q""#, nil), (#"{"a":1"text":"x"}"#, nil),
+            (#"{"text":1}"#, nil), (#"[1]"#, nil), ("", nil), ("{", nil), (#"{"text""#, nil),
+            (#""\ud83d\ude42\u00e9\"""#, "🙂é\""),
+            (#""\ud83d""#, "\u{FFFD}"), (#""\u12"#, nil), (#"{"a":"#, nil), (#""\q""#, nil),
+            (#"{"a":1"text":"x"}"#, nil),
             (String(repeating: "[", count: 100_000), nil), (#"{"a":"# + String(repeating: "[", count: 100_000), nil),
         ]
         for (json, text) in cases { #expect(MessageText.read(Array(json.utf8)) == text, "\(json.prefix(40))") }

@@ -127,7 +127,9 @@ struct ScreenTests {
         #expect(frame.cursor.column < columns)
     }
 
-    @Test("The smallest terminals get a frame of their size", arguments: [(1, 2), (2, 2), (3, 4), (4, 1), (0, 0), (-5, 9)])
+    @Test(
+        "The smallest terminals get a frame of their size",
+        arguments: [(1, 2), (2, 2), (3, 4), (4, 1), (0, 0), (-5, 9)])
     func tiny(_ rows: Int, _ columns: Int) {
         let size = TerminalSize(rows: rows, columns: columns)
         var session = session(rows, columns)
@@ -143,7 +145,10 @@ struct ScreenTests {
         let size = TerminalSize(rows: 8, columns: 30)
         var session = ScreenSession(user: "anna", size: size, usesColor: true)
         var terminal = TinyTerminal(size)
-        let keys = ["a", "漢", "\u{7F}", "\u{1}", "\u{5}", "\u{1B}[D", "\r", "\u{1B}[5~", "\u{1B}[6~", "\u{1B}1", "\u{1B}2", "/join x\r"]
+        let keys = [
+            "a", "漢", "\u{7F}", "\u{1}", "\u{5}", "\u{1B}[D", "\r", "\u{1B}[5~", "\u{1B}[6~", "\u{1B}1", "\u{1B}2",
+            "/join x\r",
+        ]
         for step in 0..<300 {
             switch random.next() % 4 {
             case 0: session.receive(says("text \(step) 漢字", in: step % 2 == 0 ? "x" : "lobby"), at: noon)
@@ -187,7 +192,9 @@ struct ScreenTests {
         terminal.play(bytes)
         #expect(terminal.unknown.isEmpty)
         let text = String(decoding: bytes, as: UTF8.self)
-        #expect(!text.contains("\u{1B}]") && !text.unicodeScalars.contains { $0.value == 7 || $0.value == 0x9B || $0.value == 0x202E })
+        #expect(
+            !text.contains("\u{1B}]")
+                && !text.unicodeScalars.contains { $0.value == 7 || $0.value == 0x9B || $0.value == 0x202E })
         #expect(text.components("\u{1B}[2J") == 2, "the only clearing of the screen is our own")
     }
 
@@ -261,7 +268,10 @@ struct ScreenTests {
         #expect(session.model.shown.name == "dev")
         #expect(type("/join lobby\r").isEmpty, "a room that is open is only shown")
         #expect(type("/part dev\r") == [.part(room: "dev")])
-        #expect(type("/who\r/history\r/ping\r/reconnect\r") == [.who(room: "lobby"), .history(room: "lobby"), .ping, .reconnect])
+        #expect(
+            type("/who\r/history\r/ping\r/reconnect\r") == [
+                .who(room: "lobby"), .history(room: "lobby"), .ping, .reconnect,
+            ])
         #expect(type("\u{1A}") == [.suspend])
         #expect(type("abc\u{3}").isEmpty)
         #expect(type("\u{3}") == [.quit])

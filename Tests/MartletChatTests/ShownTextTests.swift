@@ -42,11 +42,15 @@ struct ShownTextTests {
     func random() {
         let seed = UInt64.random(in: 0...UInt64.max)
         var generator = TestRandom(state: seed)
-        let odd: [UInt32] = [0x1B, 0x5B, 0x5D, 0x9B, 0x9D, 0x07, 0x9C, 0x5C, 0x6D, 0x202E, 0x200D, 0x301, 0x41, 0x50, 0x0A, 0xE0041]
+        let odd: [UInt32] = [
+            0x1B, 0x5B, 0x5D, 0x9B, 0x9D, 0x07, 0x9C, 0x5C, 0x6D, 0x202E, 0x200D, 0x301, 0x41, 0x50, 0x0A, 0xE0041,
+        ]
         for _ in 0..<500 {
             var text = ""
             for _ in 0..<30 {
-                if let scalar = Unicode.Scalar(odd[Int(generator.next() % UInt64(odd.count))]) { text.unicodeScalars.append(scalar) }
+                if let scalar = Unicode.Scalar(odd[Int(generator.next() % UInt64(odd.count))]) {
+                    text.unicodeScalars.append(scalar)
+                }
             }
             let shown = ShownText(text)
             #expect(shown.string.unicodeScalars.allSatisfy(ShownText.isAllowed), "seed \(seed)")

@@ -22,6 +22,7 @@ func makeLoop(_ limits: LoopLimits = LoopLimits(), clock: ManualClock? = nil) th
 func dismantleForTest(_ loop: Loop) {
     loop.stop()
     loop.run()
+    for handler in loop.state.pointee.handlers { (handler as? Recorder)?.forget() }
     loop.dismantle()
 }
 
@@ -78,6 +79,15 @@ final class Recorder: ConnectionHandler {
         #expect(closedIDs[id] == nil, "closed comes once")
         closedIDs[id] = reason
         onClosed?(id)
+    }
+
+    /// Lets go of the closures, which mostly hold the loop and this recorder.
+    func forget() {
+        onOpened = nil
+        onReceived = nil
+        onTimer = nil
+        onDrained = nil
+        onClosed = nil
     }
 
     func text(_ id: ConnectionID) -> String { String(decoding: received[id] ?? [], as: UTF8.self) }

@@ -10,6 +10,7 @@ private final class Rig {
     var link: CommandLink
     var answers: [(tag: UInt64, outcome: String)] = []
     var readyCount = 0
+    var probeCount = 0
 
     init(_ change: (inout LinkSettings) -> Void = { _ in }) {
         var settings = LinkSettings()
@@ -26,6 +27,7 @@ private final class Rig {
         while let event = link.next(now: moment(time)) {
             switch event {
             case .ready: readyCount += 1
+            case .probed: probeCount += 1
             case .completed(let tag, .reply(let reply), _):
                 answers.append((tag.first, reply.integer.map(String.init) ?? String(decoding: reply.bytes, as: UTF8.self)))
             case .completed(let tag, .refused(let kind), _): answers.append((tag.first, "\(kind)"))
@@ -195,7 +197,8 @@ struct CommandLinkTests {
         rig.link.output.removeAll()
         rig.send(3)
         // Of the second command all but its last byte went out.
-        rig.link.fail(.socket(104), unsent: 1)
+        rig.link.unsentByTransport = 1
+        rig.link.fail(.socket(104))
         rig.pull()
         #expect(second > 1)
         rig.expect([(1, "unknown"), (2, "not sent"), (3, "not sent")])
@@ -224,6 +227,7 @@ struct CommandLinkTests {
         #expect(parseCommands(Array(rig.link.output.bytes)) == [["PING"]])
         rig.link.output.removeAll()
         rig.receive("+PONG\r\n", at: 2.1)
+        #expect(rig.probeCount == 1)
         #expect(rig.link.deadline == moment(3))
         rig.link.tick(now: moment(3))
         rig.link.tick(now: moment(4.9))

@@ -13,7 +13,8 @@ let fullMessages = [
     #"{"id":1,"connect":{"client":"c","version":"v","expires":true,"ttl":60,"data":{"a":1},"#
         + #""subs":{"r":{"recoverable":true}},"ping":25,"pong":true,"session":"s","node":"n","time":1700000000000}}"#,
     #"{"id":2,"subscribe":{}}"#,
-    #"{"id":2,"subscribe":{"expires":true,"ttl":5,"recoverable":true,"epoch":"e","publications":[{"data":1,"offset":2}],"#
+    #"{"id":2,"subscribe":{"expires":true,"ttl":5,"recoverable":true,"epoch":"e","#
+        + #""publications":[{"data":1,"offset":2}],"#
         + #""recovered":true,"offset":2,"positioned":true,"data":[],"was_recovering":true,"delta":true}}"#,
     #"{"id":3,"unsubscribe":{}}"#,
     #"{"id":4,"publish":{}}"#,

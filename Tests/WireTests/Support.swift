@@ -1,8 +1,12 @@
 // Shared by the suites of this module: text in, text out, so that tables of exact bytes read like the wire.
 
 import Bytes
+import Synchronization
 import Testing
 import Wire
+
+/// What `lasting` handed out; named here, so that a leak checker finds it.
+private let kept = Mutex<[UInt]>([])
 
 /// Memory that lives as long as the test process: views may point into it without ceremony.
 func lasting(_ text: String) -> WireBytes { lasting(Array(text.utf8)) }
@@ -11,6 +15,7 @@ func lasting(_ bytes: [UInt8]) -> WireBytes {
     guard !bytes.isEmpty else { return .empty }
     let copy = UnsafeMutableRawBufferPointer.allocate(byteCount: bytes.count, alignment: 1)
     copy.copyBytes(from: bytes)
+    kept.withLock { $0.append(UInt(bitPattern: copy.baseAddress)) }
     return WireBytes(copy)
 }
 

@@ -18,12 +18,14 @@ final class LoopShell: Outlet {
     let drivers: UnsafeMutablePointer<Slab<Driver>>
     /// Connections whose Close went out in this iteration: their sessions end before the next fan-out.
     private(set) var leaving: [ConnectionID] = []
+    private let latencyPath: Labels.Path
     private var scratch = ByteBuffer(capacity: 256)
 
-    init(loop: Loop, loops: [Loop], settings: ClientSettings) {
+    init(loop: Loop, loops: [Loop], settings: ClientSettings, path: Labels.Path) {
         self.loop = loop
         self.loops = loops
         self.settings = settings
+        latencyPath = path
         metrics = loop.metrics
         drivers = .allocate(capacity: 1)
         drivers.initialize(to: Slab())
@@ -132,10 +134,10 @@ final class LoopShell: Outlet {
 
     func schedule(after delay: Duration, _ body: @escaping () -> Void) { loop.schedule(after: delay, body) }
 
-    func makeBroadcast(_ frames: UnsafeRawBufferPointer, messages: Int) -> Broadcast {
+    func makeBroadcast(_ frames: UnsafeRawBufferPointer, messages: Int, since: MonotonicTime) -> Broadcast {
         let frame = loop.makeFrame(capacity: frames.count)
         frame.append(frames)
-        return Broadcast(handle: frame.handle, messages: messages)
+        return Broadcast(handle: frame.handle, messages: messages, since: since)
     }
 
     func fanOut(_ broadcast: Broadcast, to members: UnsafeBufferPointer<ConnectionWord>) {
@@ -150,7 +152,10 @@ final class LoopShell: Outlet {
         metrics.observe(.fanoutRecipients, UInt64(members.count))
     }
 
-    func release(_ broadcast: Broadcast) { loop.release(Frame(handle: broadcast.handle)) }
+    func release(_ broadcast: Broadcast) {
+        metrics.observe(.deliveryLatency(latencyPath), MonotonicTime.now().since(broadcast.since))
+        loop.release(Frame(handle: broadcast.handle))
+    }
 
     func post(_ message: LoopMessage, to target: Int, urgent: Bool) -> Bool {
         loops[target].send(

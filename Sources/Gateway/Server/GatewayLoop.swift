@@ -20,7 +20,8 @@ final class GatewayLoop: @unchecked Sendable {
     init(loop: Loop, loops: [Loop], settings: ClientSettings, rules: RoomRules, engine: any Engine) {
         self.loop = loop
         self.engine = engine
-        shell = LoopShell(loop: loop, loops: loops, settings: settings)
+        shell = LoopShell(
+            loop: loop, loops: loops, settings: settings, path: engine is MemoryEngine ? .local : .engine)
         rooms = LoopRooms(
             loop: loop.index, loopCount: loops.count, rules: rules, outlet: shell, engine: engine)
         clients = ClientHandler(shell: shell, rooms: rooms)
@@ -35,6 +36,7 @@ final class GatewayLoop: @unchecked Sendable {
             guard let self else { return }
             loop.metrics.set(.rooms, rooms.roomCount)
             loop.metrics.set(.subscriptions, rooms.subscriptionCount)
+            loop.metrics.set(.outboundQueueBytes, loop.waitingOutput)
             startHousekeeping()
         }
     }

@@ -89,19 +89,19 @@ package final class GatewayServer: @unchecked Sendable {
             loops.append(
                 GatewayLoop(
                     loop: loop, loops: bare, settings: settings, rules: rules,
-                    engine: makeEngine(loop: loop, node: node)))
+                    engine: try makeEngine(loop: loop, node: node)))
             pulses.append(LoopPulse())
         }
     }
 
-    private func makeEngine(loop: Loop, node: String) -> any Engine {
+    private func makeEngine(loop: Loop, node: String) throws -> any Engine {
         guard let url = configuration.engine.redis.url else {
             loop.metrics.set(.engine(.commands), up: true)
             loop.metrics.set(.engine(.subscriptions), up: true)
             return MemoryEngine()
         }
-        _ = url
-        return MemoryEngine()
+        return try RedisEngine(
+            loop: loop, settings: RedisEngineSettings(configuration.engine.redis, url: url, node: node), logger: logger)
     }
 
     private func listenForClients() throws {

@@ -75,6 +75,7 @@ final class ChatShell {
             try start()
         } catch {
             end(.failed, "\(error)")
+            if isScreen { TerminalMode.leave() }
             return status
         }
         loop.run()
@@ -190,7 +191,9 @@ final class ChatShell {
     }
 
     private func endIfSettled() {
-        guard inputEnded, backlog.isEmpty, !options.listen, case .lines(let lines) = view, lines.isSettled else { return }
+        guard inputEnded, backlog.isEmpty, !options.listen, case .lines(let lines) = view, lines.isSettled else {
+            return
+        }
         end(lines.failures > 0 ? .failed : .done)
     }
 

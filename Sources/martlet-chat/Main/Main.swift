@@ -36,7 +36,9 @@ enum Main {
         do {
             let shell = try ChatShell(settings, options, usesScreen: usesScreen(options), usesColor: usesColor(options))
             status = shell.run()
-            if let last = shell.lastWords { StandardStream.write(Array("martlet-chat: \(last)\n".utf8), to: STDERR_FILENO) }
+            if let last = shell.lastWords {
+                StandardStream.write(Array("martlet-chat: \(last)\n".utf8), to: STDERR_FILENO)
+            }
         } catch {
             stop(.failed, "\(error)")
         }

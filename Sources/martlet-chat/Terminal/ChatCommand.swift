@@ -50,13 +50,15 @@ package enum ChatCommand: Equatable, Sendable {
     private static func command(_ name: String, _ rest: String) -> ChatCommand {
         switch name {
         case "join", "j":
-            return rest.isEmpty || rest.contains(" ") ? .mistake("/join takes one room: /join lobby") : .join(room: rest)
+            return rest.isEmpty || rest.contains(" ")
+                ? .mistake("/join takes one room: /join lobby") : .join(room: rest)
         case "part", "leave":
             if rest.contains(" ") { return .mistake("/part takes one room, or none for this one") }
             return .part(room: rest.isEmpty ? nil : rest)
         case "msg":
             let (room, text) = split(rest[...])
-            return text.isEmpty ? .mistake("/msg takes a room and a text: /msg lobby hello") : .message(room: room, text: text)
+            return text.isEmpty
+                ? .mistake("/msg takes a room and a text: /msg lobby hello") : .message(room: room, text: text)
         case "who", "names": return .who
         case "history": return .history
         case "ping": return .ping

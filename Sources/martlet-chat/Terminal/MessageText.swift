@@ -166,7 +166,8 @@ package enum JSONText {
         private mutating func hexadecimal() -> UInt16? {
             var value: UInt16 = 0
             for _ in 0..<4 {
-                guard let digit = peek.flatMap({ Character(Unicode.Scalar($0)).hexDigitValue }), let digit = UInt16(exactly: digit)
+                guard let digit = peek.flatMap({ Character(Unicode.Scalar($0)).hexDigitValue }),
+                    let digit = UInt16(exactly: digit)
                 else { return nil }
                 value = value << 4 | digit
                 position += 1

@@ -88,7 +88,9 @@ package struct ScreenLayout: Sendable {
         guard height > 0 else { return [] }
         var rows = visible(model.shown)
         if rows.isEmpty, model.rooms.isEmpty {
-            rows = [StyledRow([StyledSpan("/join ROOM to begin, /help for the rest", .dim)]).clipped(to: timelineColumns)]
+            rows = [
+                StyledRow([StyledSpan("/join ROOM to begin, /help for the rest", .dim)]).clipped(to: timelineColumns)
+            ]
         }
         while rows.count < height { rows.append(StyledRow()) }
         guard showsMembers else { return rows }

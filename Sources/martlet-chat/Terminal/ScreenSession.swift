@@ -104,7 +104,9 @@ package struct ScreenSession: Sendable {
         case .join(let room): join(room, time, &actions)
         case .message(let room, let text): publish(text, in: room, &actions)
         case .part(let room):
-            guard let room = room ?? here, model.index(of: room) != nil else { return note("you are in no such room", time) }
+            guard let room = room ?? here, model.index(of: room) != nil else {
+                return note("you are in no such room", time)
+            }
             model.forget(room)
             actions.append(.part(room: room))
         case .say, .who, .history:

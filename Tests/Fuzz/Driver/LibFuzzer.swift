@@ -1,5 +1,7 @@
-// libFuzzer's entry point: the same targets, guided by coverage. Only in builds with -DLIBFUZZER -sanitize=fuzzer, where
-// libFuzzer brings its own main; MARTLET_FUZZ_TARGET says which parser. Called on the main thread, one input at a time.
+// libFuzzer's entry point: the same targets, guided by coverage. Only in builds with -DLIBFUZZER -sanitize=fuzzer (see
+// `make fuzz-libfuzzer`). MARTLET_FUZZ_TARGET says which parser; the arguments are libFuzzer's own. Called on the main
+// thread, one input at a time. The package manager names the program's main itself, so libFuzzer's driver is called
+// from ours instead of the other way round.
 
 #if LIBFUZZER
 import Glibc
@@ -12,10 +14,25 @@ private let target: FuzzTarget = {
     return target
 }()
 
-/// Tries one input of libFuzzer's.
-@_cdecl("LLVMFuzzerTestOneInput")
-public func fuzzOneInput(_ bytes: UnsafeRawPointer?, _ count: Int) -> CInt {
-    target.run(UnsafeRawBufferPointer(start: bytes, count: count))
-    return 0
+@_silgen_name("LLVMFuzzerRunDriver")
+private func runDriver(
+    _ count: UnsafeMutablePointer<CInt>,
+    _ arguments: UnsafeMutablePointer<UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>>,
+    _ tryOne: @convention(c) (UnsafePointer<UInt8>?, Int) -> CInt
+) -> CInt
+
+@main
+enum LibFuzzer {
+    static func main() {
+        var count = CommandLine.argc
+        var arguments = CommandLine.unsafeArgv
+        // Seeds go first: coverage starts from well-formed input even without a corpus folder.
+        for seed in target.seeds { seed.withUnsafeBytes { target.run($0) } }
+        let status = runDriver(&count, &arguments) { bytes, count in
+            target.run(UnsafeRawBufferPointer(start: bytes, count: count))
+            return 0
+        }
+        exit(status)
+    }
 }
 #endif

@@ -1,7 +1,9 @@
-// From what an operator wrote to what rooms and connections go by. The one translation; no defaults of its own.
+// From what an operator wrote to what rooms, connections and engines go by. The one translation, done once at the start;
+// the values have been checked, and no default is added here.
 
 import Bytes
 import Reactor
+import Redis
 import Rooms
 import WebSocket
 
@@ -61,6 +63,26 @@ extension ClientSettings {
             allowed.append(origin)
         }
         if !allowed.isEmpty { origins = .list(allowed) }
+    }
+}
+
+extension RedisEngineSettings {
+    init(_ options: GatewayConfiguration.Redis, url: RedisURL, node: String) throws(GatewayFailure) {
+        guard let names = RedisNames(prefix: options.prefix) else {
+            throw GatewayFailure(.failed, "engine.redis.prefix: \(options.prefix) cannot be part of a Redis key here")
+        }
+        var link = LinkSettings()
+        link.user = url.user
+        link.password = url.password
+        link.database = url.database
+        link.commandTimeout = options.commandTimeout
+        link.clientName = "martlet-\(node)"
+        let endpoint: RedisEndpoint =
+            switch url.endpoint {
+            case .tcp(let host, let port): .tcp(host: host, port: port)
+            case .unix(let path): .unix(path: path)
+            }
+        self.init(endpoint: endpoint, link: link, names: names)
     }
 }
 
