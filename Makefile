@@ -22,6 +22,7 @@ SWIFT_SOURCES := Package.swift Sources Tests loadtest
 ARGS ?=
 SECONDS_PER_TARGET ?= 20
 SEED ?= $(shell date +%s)
+TARGET ?= http frames commands resp
 
 # $(call install,PACKAGES): nothing when all are there; else apt as root or through sudo, or one line that says what to do.
 define install
@@ -73,8 +74,19 @@ bench: setup ## CPU per message of martlet beside a bare C server in the same ru
 fuzz: setup ## seeded mutation fuzzing of every parser (SECONDS_PER_TARGET=20 SEED=n)
 	@swift build -c $(CONFIGURATION) --product martlet-fuzz
 	bin="$$(swift build -c $(CONFIGURATION) --show-bin-path)"
-	for target in http frames commands resp; do
+	for target in $(TARGET); do
 	    "$$bin/martlet-fuzz" --target $$target --seconds $(SECONDS_PER_TARGET) --seed $(SEED)
+	done
+
+.PHONY: fuzz-libfuzzer
+fuzz-libfuzzer: setup ## the same targets guided by coverage; what is found stays in .build/corpus (TARGET=frames SECONDS_PER_TARGET=60)
+	@swift build --scratch-path .build/libfuzzer -c release -Xswiftc -sanitize=fuzzer -Xswiftc -DLIBFUZZER \
+	    -Xswiftc -use-ld=lld --product martlet-fuzz
+	for target in $(TARGET); do
+	    mkdir -p .build/corpus/$$target
+	    MARTLET_FUZZ_TARGET=$$target SWIFT_BACKTRACE=enable=no .build/libfuzzer/release/martlet-fuzz \
+	        -max_total_time=$(SECONDS_PER_TARGET) -max_len=4096 -artifact_prefix=.build/corpus/$$target- \
+	        .build/corpus/$$target
 	done
 
 .PHONY: format

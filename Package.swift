@@ -1,7 +1,8 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
-/// Every target of ours is built the same way: Swift 6 language mode, members visible only where their module is imported.
+/// Every target of ours is built the same way: Swift 6 language mode, members visible only where their module is
+/// imported.
 let strict: [SwiftSetting] = [
     .swiftLanguageMode(.v6), .enableUpcomingFeature("MemberImportVisibility"),
     .enableUpcomingFeature("InternalImportsByDefault"),
@@ -60,20 +61,38 @@ let package = Package(
         library("Client", ["Bytes", "HTTP", "WebSocket", "Wire", "Reactor"]),
         executable("martlet", ["Gateway", "Telemetry", argumentParser, logging]),
         library("ChatTerminal", path: "Sources/martlet-chat/Terminal"),
+        executable(
+            "martlet-chat", path: "Sources/martlet-chat/Main",
+            ["ChatTerminal", "Client", "Bytes", "Reactor", "Telemetry", "CLinux", argumentParser]),
+
+        // Load tests.
+        library(
+            "LoadCore", path: "loadtest/LoadCore",
+            [
+                "Bytes", "HTTP", "WebSocket", "Telemetry", "Reactor",
+                .product(name: "Histogram", package: "hdrhistogram-swift"),
+            ]),
+        executable("martlet-load", path: "loadtest/martlet-load", ["LoadCore", argumentParser]),
 
         // Tests.
         library(
             "Fuzz", path: "Tests/Fuzz", exclude: ["Driver"], ["Bytes", "HTTP", "WebSocket", "Wire", "Redis"]),
+        executable("martlet-fuzz", path: "Tests/Fuzz/Driver", ["Fuzz", "Bytes", "Reactor", argumentParser]),
         executable("reactor-probe", path: "Tests/ReactorProbe", ["Bytes", "Telemetry", "Reactor", "CLinux"]),
         tests("ArchitectureTests", []),
         tests("BytesTests", ["Bytes"]),
         tests("HTTPTests", ["HTTP", "Bytes", "Fuzz"]),
         tests("WebSocketTests", ["WebSocket", "HTTP", "Bytes", "Fuzz"]),
+        tests("WireTests", ["Wire", "Bytes", "Fuzz"]),
+        tests("RoomsTests", ["Rooms", "Bytes", "WebSocket", "Wire"]),
         tests("TelemetryTests", ["Telemetry", "Bytes", logging]),
         tests("ReactorTests", ["Bytes", "Telemetry", "Reactor", "CLinux", "reactor-probe"]),
         tests("RedisTests", ["Redis", "Bytes", "Reactor", "Telemetry", "Fuzz"]),
-        tests("GatewayTests", ["Gateway", "Bytes", logging]),
+        tests("GatewayTests", ["Gateway", "Rooms", "Redis", "Reactor", "Telemetry", "Bytes", logging]),
         tests("ClientTests", ["Client", "Bytes", "HTTP", "WebSocket", "Reactor", "Telemetry"]),
-        tests("MartletChatTests", ["ChatTerminal"]),
+        tests("MartletChatTests", ["ChatTerminal", "martlet", "martlet-chat"]),
+        tests(
+            "MartletLoadTests",
+            ["LoadCore", "Bytes", "HTTP", "WebSocket", "Reactor", "Telemetry", "martlet-load"]),
     ]
 )

@@ -1,3 +1,5 @@
+// The calls that need _GNU_SOURCE, kept out of the header: defining it there would change the layout of structs that
+// Swift has imported through Glibc already.
 #define _GNU_SOURCE
 #include "CLinux.h"
 #include <pthread.h>

@@ -57,7 +57,9 @@ package struct StreamMark: Equatable, Sendable {
 
 /// Who published, joined or left.
 package struct PeerInfo: Equatable, Sendable {
+    /// The user id; empty for anonymous people.
     package var user = ""
+    /// The id of the connection.
     package var client = ""
     /// JSON; empty when there is none.
     package var connectionInfo: [UInt8] = []
@@ -67,6 +69,7 @@ package struct PeerInfo: Equatable, Sendable {
 
 /// A message in a room.
 package struct RoomPublication: Equatable, Sendable {
+    /// Where it was said.
     package var room: String
     /// The published JSON value, one line.
     package var data: [UInt8] = []
@@ -110,9 +113,11 @@ package struct Disconnection: Equatable, Sendable {
         case protocolViolation
     }
 
+    /// What ended it.
     package var cause: Cause
     /// Close code, or the code of the error reply; 0 where there is none.
     package var code: UInt32
+    /// The reason in words, the server's or ours.
     package var reason: String
     /// When the next attempt begins; nil when there will be none.
     package var retryIn: Duration?

@@ -5,7 +5,6 @@
 // (and from there to opening again) or to closed, which is final. Everything that waits is bounded by `ClientOptions`.
 
 package import Bytes
-import HTTP
 package import WebSocket
 import Wire
 
@@ -230,22 +229,32 @@ package struct ClientSession: ~Copyable {
 
     /// Measures the way to the server and back.
     package mutating func ping(now: MonotonicTime) -> RequestID {
-        request(now, { .ping($0) }) { CommandWriter.ping(id: $0, to: &$1) }
+        let (request, id) = admit(now) { .ping($0) }
+        guard let id else { return request }
+        CommandWriter.ping(id: id, to: &scratch)
+        sendScratch()
+        return request
     }
 
     /// Asks who is in a room.
     package mutating func presence(_ room: String, now: MonotonicTime) -> RequestID {
-        request(now, { .presence($0) }) { CommandWriter.presence(id: $0, room: room, to: &$1) }
+        let (request, id) = admit(now) { .presence($0) }
+        guard let id else { return request }
+        CommandWriter.presence(id: id, room: room, to: &scratch)
+        sendScratch()
+        return request
     }
 
     /// Asks for the last `limit` publications of a room, newest first.
     package mutating func history(_ room: String, limit: Int, now: MonotonicTime) -> RequestID {
-        request(now, { .history($0, room: room) }) {
-            CommandWriter.history(id: $0, room: room, limit: limit, to: &$1)
-        }
+        let (request, id) = admit(now) { .history($0, room: room) }
+        guard let id else { return request }
+        CommandWriter.history(id: id, room: room, limit: limit, to: &scratch)
+        sendScratch()
+        return request
     }
 
-    /// Sends `data`, one JSON value, to the server's application; false when there is no connection, or `data` is not JSON.
+    /// Sends `data`, one JSON value, to the server's application; false when there is no connection, or it is no JSON.
     package mutating func send(_ data: [UInt8]) -> Bool {
         guard case .connected = state, Self.isJSON(data) else { return false }
         CommandWriter.send(data: data, to: &scratch)
@@ -273,17 +282,15 @@ package struct ClientSession: ~Copyable {
         return request
     }
 
-    private mutating func request(
-        _ now: MonotonicTime, _ kind: (RequestID) -> Pending.Kind, _ write: (UInt32, inout ByteBuffer) -> Void
-    ) -> RequestID {
+    /// A request that does not wait for a connection, and the command's id if it may be sent.
+    private mutating func admit(
+        _ now: MonotonicTime, _ kind: (RequestID) -> Pending.Kind
+    ) -> (RequestID, UInt32?) {
         let request = makeRequest()
-        guard state != .closed else { return failing(request, .closed) }
-        guard case .connected = state else { return failing(request, .notConnected) }
-        guard pending.count - inFlight < options.requests else { return failing(request, .queueFull) }
-        let id = register(kind(request), now)
-        write(id, &scratch)
-        sendScratch()
-        return request
+        guard state != .closed else { return (failing(request, .closed), nil) }
+        guard case .connected = state else { return (failing(request, .notConnected), nil) }
+        guard pending.count - inFlight < options.requests else { return (failing(request, .queueFull), nil) }
+        return (request, register(kind(request), now))
     }
 
     /// Gives a command its id and watches for the reply.

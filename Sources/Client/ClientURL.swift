@@ -10,6 +10,7 @@ package enum ClientURLFailure: Error, Sendable, Equatable, CustomStringConvertib
     case port
     case target
 
+    /// What is wrong and what is right.
     package var description: String {
         switch self {
         case .scheme: "the URL must begin with ws://, as in ws://127.0.0.1:8000/connection/websocket"
@@ -46,6 +47,7 @@ package struct ClientURL: Sendable, Equatable, CustomStringConvertible {
     /// The value of the `Host` field.
     package var hostField: String { name + (port == 80 ? "" : ":\(port)") }
 
+    /// The URL in full, with the port.
     package var description: String { "ws://\(name):\(port)\(target)" }
 
     private var name: String { host.utf8.contains(0x3A) ? "[\(host)]" : host }

@@ -1,4 +1,5 @@
 // The one place that reads clocks. Everything below the shell is told what time it is.
+// Called by loops once an iteration and by measurements; a system call without a switch to the kernel (vDSO).
 
 package import Bytes
 import CLinux

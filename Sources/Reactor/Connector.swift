@@ -1,4 +1,5 @@
 // Outbound connections (Redis links, the client library, load tests) and the in-memory pipe.
+// Called on the loop; a connection that is being established has its slot from the start, so it counts like any other.
 
 import CLinux
 import Glibc

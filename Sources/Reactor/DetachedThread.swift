@@ -1,5 +1,5 @@
-// Work that would block a loop and is rare: resolving a name, rendering a page. A thread for each; the caller bounds how
-// many are under way.
+// Work that would block a loop and is rare: resolving a name, rendering a page. A thread for each; the caller bounds
+// how many are under way.
 
 import Glibc
 

@@ -1,5 +1,5 @@
-// Listening sockets and accepting. Each loop has its own socket on a shared port (SO_REUSEPORT), level-triggered, with a
-// budget per iteration. Options that every connection needs (TCP_NODELAY, TCP_USER_TIMEOUT) are set on the listener:
+// Listening sockets and accepting. Each loop has its own socket on a shared port (SO_REUSEPORT), level-triggered, with
+// a budget per iteration. Options that every connection needs (TCP_NODELAY, TCP_USER_TIMEOUT) are set on the listener:
 // Linux hands them down, which saves two calls per connection.
 //
 // Out of descriptors, `accept` fails while the connection stays in the backlog, and a level-triggered loop would spin.

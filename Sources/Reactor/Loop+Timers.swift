@@ -1,4 +1,5 @@
 // Timers of a loop: one per connection (its handler multiplexes), and closures for everything that is rare.
+// Called on the loop; bounded by the connections and by whoever schedules closures.
 
 import Bytes
 

@@ -1,4 +1,5 @@
 // What a loop owns, in one struct behind a pointer (see Loop.swift for why).
+// Touched on its loop only, except before the loop runs and after it has ended.
 
 import Bytes
 import CLinux

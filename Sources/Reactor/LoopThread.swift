@@ -1,4 +1,5 @@
 // Threads for loops. Plain pthreads: a loop never meets Swift concurrency's executors.
+// Made and joined by the gateway, one thread a loop; names are cut to what the kernel keeps (15 bytes).
 
 import CLinux
 import Glibc

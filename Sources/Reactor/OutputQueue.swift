@@ -1,7 +1,7 @@
 // What a connection still has to send: references to blocks, in order. Owned by the connection's slab entry.
 //
-// An idle connection has none of it: the first block is stored inline, a ring of further ones comes from the loop's pool
-// only while more than one is waiting, and goes back as soon as the queue is empty. Its bound is the caller's
+// An idle connection has none of it: the first block is stored inline, a ring of further ones comes from the loop's
+// pool only while more than one is waiting, and goes back as soon as the queue is empty. Its bound is the caller's
 // (`client.queueMaxSize`): `bytes` is what is compared with it.
 
 /// The outgoing blocks of one connection. Loop-confined; 40 bytes when empty.

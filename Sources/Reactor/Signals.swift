@@ -1,4 +1,5 @@
 // Signals arrive as events of one loop (signalfd), so that no code runs in a signal handler.
+// Called by executables before they start threads, then on the one loop that takes the signals.
 
 import CLinux
 import Glibc

@@ -1,4 +1,5 @@
 // The environment's faults as typed errors: which call failed, and with which errno. Peers' faults are never these.
+// Thrown by set-up calls; on the loops such faults become close reasons.
 
 import CLinux
 import Glibc

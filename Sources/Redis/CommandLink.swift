@@ -5,9 +5,9 @@
 //        └──open────────────┴─────────── poisoned ◀──────────┘
 //
 // A poisoned link answers whatever is in flight and is never used again before the next `open` on a new connection: a
-// reply that came late would be taken for the next command's (RC-03; CVE-2023-28858, CVE-2025-29923). Sans-IO: bytes and
-// `now` in, `output` and events out. Results are pulled, so that whoever hears one may send the next command at once.
-// Bounded by LinkLimits. Loop-confined; reached by pointer, so that no access is checked.
+// reply that came late would be taken for the next command's (RC-03; CVE-2023-28858, CVE-2025-29923). Sans-IO: bytes
+// and `now` in, `output` and events out. Results are pulled, so that whoever hears one may send the next command at
+// once. Bounded by LinkLimits. Loop-confined; reached by pointer, so that no access is checked.
 
 package import Bytes
 
@@ -59,7 +59,8 @@ package struct CommandLink: ~Copyable {
 
     enum Kind: UInt8 { case command, handshake, probe }
 
-    // Not private: a private type inside a package type that is not copyable breaks the compiler (6.3) in other modules.
+    // Not private: a private type inside a package type that is not copyable breaks the compiler (6.3) in other
+    // modules.
     struct Entry: BitwiseCopyable {
         var tag: CommandTag
         var sentAt: UInt64

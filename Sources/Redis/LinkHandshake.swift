@@ -1,12 +1,12 @@
-// What a link says first, in one write: AUTH, SELECT, CLIENT SETNAME, PING. The PING is there for its refusals: a server
-// that is loading, lacks its master or wants a login answers everything else as if all were well.
+// What a link says first, in one write: AUTH, SELECT, CLIENT SETNAME, PING. The PING is there for its refusals: a
+// server that is loading, lacks its master or wants a login answers everything else as if all were well.
 //
 // The bytes are made once from the settings; the links send them and judge the replies step by step, in order.
 
 package import Bytes
 
-/// The login of a link.
-package struct LinkHandshake: Sendable {
+/// The login of a link. Holds the password, so it describes itself by its steps only.
+package struct LinkHandshake: Sendable, CustomReflectable {
     /// One command of the login.
     package enum Step: UInt8, Sendable {
         case authenticate, select, name, ping
@@ -44,6 +44,8 @@ package struct LinkHandshake: Sendable {
         commands = Array(output.bytes)
     }
 
+    package var customMirror: Mirror { Mirror(self, children: ["steps": steps]) }
+
     /// Appends the commands to `output`.
     package func append(to output: inout ByteBuffer) {
         commands.withUnsafeBytes { output.append($0) }
@@ -54,8 +56,8 @@ package struct LinkHandshake: Sendable {
         if let kind = reply.error {
             switch step {
             case .authenticate, .select: return .refused(kind)
-            // A server that forbids naming oneself, or that answers a PING with what it cannot do now (its disk is full,
-            // a script runs), is there and judges each command by itself.
+            // A server that forbids naming oneself, or that answers a PING with what it cannot do now (its disk is
+            // full, a script runs), is there and judges each command by itself.
             case .name, .ping: return kind.condemnsLink ? .refused(kind) : nil
             }
         }

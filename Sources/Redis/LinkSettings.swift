@@ -46,6 +46,13 @@ package struct LinkSettings: Sendable {
     package init() {}
 }
 
+extension LinkSettings: CustomStringConvertible, CustomReflectable {
+    /// User, database and name; never the password, so that it cannot reach a log by accident.
+    package var description: String { "\(clientName): user \(user ?? "default"), database \(database)" }
+
+    package var customMirror: Mirror { Mirror(self, children: ["settings": description]) }
+}
+
 /// Why a link is not to be used any more.
 package enum LinkFault: Error, Equatable, Sendable {
     /// The server sent what is not RESP2 or beyond the limits.

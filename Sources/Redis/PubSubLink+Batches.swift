@@ -1,5 +1,5 @@
-// What is wanted becomes commands: SUBSCRIBE and UNSUBSCRIBE with many names each, so that a resubscription of thousands
-// of rooms costs a few writes, and with a bound on what is unconfirmed, so that it cannot overrun the server.
+// What is wanted becomes commands: SUBSCRIBE and UNSUBSCRIBE with many names each, so that a resubscription of
+// thousands of rooms costs a few writes, and with a bound on what is unconfirmed, so that it cannot overrun the server.
 
 package import Bytes
 

@@ -1,5 +1,6 @@
 // What travels in a room's channel: one header line with version, offset and epoch, then the members of the publication
-// object as they go to the clients. Small, readable in redis-cli, and versioned, so that two releases can share a Redis.
+// object as they go to the clients. Small, readable in redis-cli, and versioned, so that two releases can share a
+// Redis.
 //
 //     1 <offset> <epoch>\n"data":{"text":"hi"},"info":{…}
 //

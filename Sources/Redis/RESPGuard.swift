@@ -1,8 +1,9 @@
 // Checks a stream of RESP2 replies before hiredis' reader sees it: version 0.14 multiplies announced element counts
 // without a check, adds announced lengths to pointers, and takes two arbitrary bytes for the end of a bulk string.
 //
-// Sans-IO and incremental: the verdict on a stream does not depend on how it is cut. Holds no bytes and no memory beyond
-// a fixed stack; bounded by RESPLimits. Whatever passes is a prefix of well-formed RESP2 (redis.io, RESP2 specification).
+// Sans-IO and incremental: the verdict on a stream does not depend on how it is cut. Holds no bytes and no memory
+// beyond a fixed stack; bounded by RESPLimits. Whatever passes is a prefix of well-formed RESP2 (redis.io, RESP2
+// specification).
 
 /// A pre-scanner of replies. Loop-confined.
 package struct RESPGuard: Sendable {

@@ -1,7 +1,7 @@
 // What a Redis server may send, and what is wrong with what it sent: the single authority on the bounds of a reply.
 //
-// Used by RESPGuard and ReplyReader on the loop of their link. A server that breaks a bound is not misunderstood and not
-// half believed: its connection is closed (RC-01).
+// Used by RESPGuard and ReplyReader on the loop of their link. A server that breaks a bound is not misunderstood and
+// not half believed: its connection is closed (RC-01).
 
 /// Bounds of one reply. None of them sizes an allocation; memory grows with the bytes that are really there.
 package struct RESPLimits: Sendable {

@@ -1,5 +1,6 @@
-// One connection to Redis on a loop: resolves, connects, waits and tries again as its supervisor says; hands bytes to its
-// owner. It knows nothing of what is said; the owner feeds its link and tells when the login is done or the link broken.
+// One connection to Redis on a loop: resolves, connects, waits and tries again as its supervisor says; hands bytes to
+// its owner. It knows nothing of what is said; the owner feeds its link and tells when the login is done or the link
+// broken.
 //
 // All of it runs on the loop. A connection that was given up is never heard of again: its id is no longer the current
 // one. Bounded: one socket, one look-up and one scheduled wake-up at a time.
@@ -89,8 +90,8 @@ package final class RedisConnection: ConnectionHandler, @unchecked Sendable {
     /// Bytes that wait to be sent.
     package var queuedBytes: Int { current.map(loop.queuedBytes) ?? 0 }
 
-    /// Closes the connection because its link is not to be used any more, and waits for the next attempt. The owner, who
-    /// knows, is not told.
+    /// Closes the connection because its link is not to be used any more, and waits for the next attempt. The owner,
+    /// who knows, is not told.
     package func drop() {
         isOpen = false
         if let current { loop.close(current) }

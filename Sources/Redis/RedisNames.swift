@@ -1,8 +1,8 @@
 // Names of keys and channels: the single authority on what Martlet calls things in Redis.
 //
 // Every key of one room carries the hash tag `{room}`, so that one script touches one slot. `%`, `{` and `}` in room
-// names are percent-encoded, which is injective: no name can end the tag or look like another room's (RC-07). Names only
-// ever travel as arguments. Called on the loops; writes into buffers, makes no Strings.
+// names are percent-encoded, which is injective: no name can end the tag or look like another room's (RC-07). Names
+// only ever travel as arguments. Called on the loops; writes into buffers, makes no Strings.
 
 package import Bytes
 

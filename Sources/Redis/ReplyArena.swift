@@ -1,8 +1,9 @@
-// Where one reply lives: a flat list of values in the order in which they came, and the bytes of their strings. hiredis'
-// reader fills it through its object functions, so a reply costs no allocation once the arena has grown, and is freed as
-// a whole when the next one begins.
+// Where one reply lives: a flat list of values in the order in which they came, and the bytes of their strings.
+// hiredis' reader fills it through its object functions, so a reply costs no allocation once the arena has grown, and
+// is freed as a whole when the next one begins.
 //
-// Bounded by RESPLimits (elements, bytes) through the guard in front of the reader. Loop-confined; owned by ReplyReader.
+// Bounded by RESPLimits (elements, bytes) through the guard in front of the reader. Loop-confined; owned by
+// ReplyReader.
 
 import Bytes
 import CHiredis

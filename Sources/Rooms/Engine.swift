@@ -2,8 +2,8 @@
 // stand behind it and pass the same conformance tests.
 //
 // One instance per loop, confined to that loop; it serves the rooms whose home the loop is. Commands carry a ticket, a
-// few plain numbers, instead of a closure, so that a publish allocates nothing here. Results come to the delegate on the
-// same loop, possibly before the command returns. An engine bounds what it has in flight; above that it answers
+// few plain numbers, instead of a closure, so that a publish allocates nothing here. Results come to the delegate on
+// the same loop, possibly before the command returns. An engine bounds what it has in flight; above that it answers
 // `unavailable` at once. It never holds a command back until later.
 
 /// Says where the answer to an engine command belongs. Made and read by rooms; opaque to engines.

@@ -15,6 +15,9 @@ struct HomeRooms: ~Copyable {
         var loops: [UInt64]
         /// Loops with members.
         var loopCount = 0
+        /// Loops that missed a publication, since their mailbox was full. They get no more until they have told their
+        /// members and joined again: so one letter says it, however many publications follow.
+        var behind: [Int] = []
     }
 
     /// What follows from an event.
@@ -44,6 +47,7 @@ struct HomeRooms: ~Copyable {
         let index = Int(number)
         if rooms[index].loops[loop] == 0 { rooms[index].loopCount += 1 }
         rooms[index].loops[loop] = local + 1
+        forgiveBehind(index, loop)
         return rooms[index].isLive ? .joined : .none
     }
 
@@ -55,6 +59,7 @@ struct HomeRooms: ~Copyable {
         let index = Int(number)
         rooms[index].loops[loop] = 0
         rooms[index].loopCount -= 1
+        forgiveBehind(index, loop)
         guard rooms[index].loopCount == 0 else { return .none }
         remove(number)
         return .unsubscribe
@@ -71,11 +76,20 @@ struct HomeRooms: ~Copyable {
     /// Whether the engine's flow runs.
     func isLive(_ number: UInt32) -> Bool { rooms[Int(number)].isLive }
 
-    /// Calls `body(loop, local room)` for every loop with members.
+    /// A loop missed a publication.
+    mutating func markBehind(_ number: UInt32, loop: Int) { rooms[Int(number)].behind.append(loop) }
+
+    private mutating func forgiveBehind(_ index: Int, _ loop: Int) {
+        if !rooms[index].behind.isEmpty { rooms[index].behind.removeAll { $0 == loop } }
+    }
+
+    /// Calls `body(loop, local room)` for every loop with members that has not fallen behind.
     func forEachLoop(_ number: UInt32, _ body: (Int, UInt64) -> Void) {
         let room = rooms[Int(number)]
         guard room.loopCount > 0 else { return }
-        for (loop, local) in room.loops.enumerated() where local != 0 { body(loop, local - 1) }
+        for (loop, local) in room.loops.enumerated() where local != 0 && !room.behind.contains(loop) {
+            body(loop, local - 1)
+        }
     }
 
     /// Forgets the room.

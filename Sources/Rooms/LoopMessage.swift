@@ -15,13 +15,16 @@ package struct LoopMessage: Sendable {
         case refused
         /// To the home: the last member has left this loop. payload: name; words: sender's loop, sender's room.
         case leave
-        /// To the home: publish. payload: name then fields; words: length of the name, ticket's connection, command, loop.
+        /// To the home: publish. payload: name then fields; words: length of the name, ticket's connection, command,
+        /// loop.
         case publish
-        /// From the home: the answer. words: ticket's connection, command, outcome, offset (epoch in the payload later).
+        /// From the home: the answer. words: ticket's connection, command, outcome, offset (epoch in the payload
+        /// later).
         case published
         /// From the home: a publication, encoded for the wire. payload: the frame; words: receiver's room.
         case deliver
-        /// From the home: a delivery was refused by the full mailbox, so the room has a gap. words: receiver's room.
+        /// From the home: a delivery was refused by the full mailbox, so the room has a gap. Nothing of the room follows
+        /// until the receiver has joined again. words: receiver's room.
         case behind
     }
 

@@ -92,8 +92,22 @@ extension LoopRooms {
         withUnsafeMutableBytes(of: &words) { outlet.random($0) }
         session.pointee.client = ClientID(random: words)
         session.pointee.phase = .connected
+        session.pointee.wantsCloseHints = asksForCloseHints(request.headers)
         replyConnected(session, id)
         startPings(session)
+    }
+
+    /// Whether the emulated headers of `connect` ask for hints. Headers that are not a map of strings are none of ours.
+    private func asksForCloseHints(_ headers: EncodedEntries) -> Bool {
+        guard !headers.isEmpty else { return false }
+        var pairs = JSONCodec.StringPairs(headers, limit: 64)
+        let name = WireBytes(start: CloseHint.header.utf8Start, count: CloseHint.header.utf8CodeUnitCount)
+        // A buffer of its own: the command's strings lie in `text`. Cold, once a connection.
+        var strings = ByteBuffer()
+        while let pair = try? pairs.next(scratch: &strings) {
+            if pair.name.elementsEqual(name) { return pair.value.elementsEqual([UInt8(ascii: "1")]) }
+        }
+        return false
     }
 
     private func refuseConnect(_ session: UnsafeMutablePointer<Session>, _ id: UInt32, _ error: ErrorCode) {

@@ -1,4 +1,5 @@
 // Fan-out: from a publication's frame to the members of this loop.
+// Runs on the loop at the end of each iteration; bounded by `fanOutBudget` deliveries an iteration.
 
 import Bytes
 

@@ -94,6 +94,7 @@ extension LoopRooms {
         appendPublicationFrame(room: room, position: position, fields: fields)
         // Encoded once; other loops share one immutable copy, made only if there are any.
         var shared: Payload?
+        var refused: [(Int, UInt64)] = []
         home.forEachLoop(number) { target, local in
             if target == loop {
                 if let number = resolve(local) { deliver(number, pushFrame.bytes) }
@@ -102,7 +103,11 @@ extension LoopRooms {
             let payload = shared ?? Payload(copying: pushFrame.bytes)
             shared = payload
             let message = LoopMessage(.deliver, (local, 0, 0, 0), payload: payload)
-            if !outlet.post(message, to: target, urgent: false) { tell(target, .behind, (local, 0, 0, 0)) }
+            if !outlet.post(message, to: target, urgent: false) { refused.append((target, local)) }
+        }
+        for (target, local) in refused {
+            home.markBehind(number, loop: target)
+            tell(target, .behind, (local, 0, 0, 0))
         }
     }
 

@@ -155,9 +155,11 @@ extension LoopRooms {
     }
 
     /// This loop missed publications of the room: its members are told that continuity is lost, so that they subscribe
-    /// again. Never a silent gap.
+    /// again. Never a silent gap: whoever comes now waits until the home sends again.
     func fellBehind(_ local: UInt64) {
-        guard let number = resolve(local) else { return }
+        guard let number = resolve(local), room(number).pointee.phase == .live else { return }
+        room(number).pointee.phase = .joining
+        tellHome(.join, number)
         let everyone = Array(room(number).pointee.everyone)
         scratch.removeAll()
         JSONCodec.appendUnsubscribePush(room: names.name(of: number), .insufficientState, to: &scratch)

@@ -1,5 +1,5 @@
-// What rooms say to a client, as bytes. The only place where they meet a codec's encoder: a second codec is chosen here,
-// by what the session speaks.
+// What rooms say to a client, as bytes. The only place where they meet a codec's encoder: a second codec is chosen
+// here, by what the session speaks.
 
 import Bytes
 import WebSocket
@@ -50,8 +50,11 @@ extension LoopRooms {
         result.client = WireBytes(rebasing: all[..<ClientID.textLength])
         result.version = WireBytes(rebasing: all[ClientID.textLength..<version])
         result.node = WireBytes(rebasing: all[version...])
-        result.ping = UInt32(clamping: rules.pingInterval.components.seconds)
-        result.pong = true
+        // Whoever gets ping frames must not wait for pings as messages.
+        if !session.pointee.usesPingFrames {
+            result.ping = UInt32(clamping: rules.pingInterval.components.seconds)
+            result.pong = true
+        }
         send(session, id, .connect, .connect(result))
     }
 

@@ -71,7 +71,10 @@ package final class LoopRooms: EngineDelegate {
     }
 
     /// Number of rooms with members on this loop.
-    package var roomCount: Int { names.count - lingering.count }
+    package var roomCount: Int {
+        // Some of those that linger have members again.
+        names.count - lingering.reduce(0) { $0 + (room($1.room.lowHalf).pointee.isUnused ? 1 : 0) }
+    }
 
     /// The entry of local room `number`.
     func room(_ number: UInt32) -> UnsafeMutablePointer<LocalRoom> { storage.pointee.rooms[number] }
@@ -121,6 +124,11 @@ package final class LoopRooms: EngineDelegate {
             _ = leave(session, session.pointee.subscriptionCount - 1)
         }
         session.pointee.reset()
+    }
+
+    /// Whether the client wants to be told, in the reason of a Close, when to come back.
+    package func wantsCloseHints(_ connection: ConnectionWord) -> Bool {
+        session(connection)?.pointee.wantsCloseHints ?? false
     }
 
     /// Begins to close a connection; what it still says is ignored.

@@ -44,6 +44,8 @@ struct Session: ~Copyable {
     var awaitsPong = false
     /// Pings are frames of the WebSocket protocol, not messages.
     var usesPingFrames = false
+    /// The client asked to be told when to come back, in the reason of a Close.
+    var wantsCloseHints = false
     /// Commands that wait for the engine.
     var pendingCommands: UInt16 = 0
     /// Bytes received before `connect` was accepted.

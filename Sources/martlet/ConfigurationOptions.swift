@@ -12,13 +12,17 @@ struct ConfigurationOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Address for clients (default: 127.0.0.1).", valueName: "address"))
     var host: String?
 
-    @Option(help: ArgumentHelp("Port for clients; 0 = a free one (default: 8000).", valueName: "port"))
+    // Unconditional: -1 is a value here, not an option.
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Port for clients; 0 = a free one, -1 = none (default: 8000).", valueName: "port"))
     var port: Int?
 
     @Option(help: ArgumentHelp("Address for health checks and metrics (default: 127.0.0.1).", valueName: "address"))
     var adminHost: String?
 
     @Option(
+        parsing: .unconditional,
         help: ArgumentHelp(
             "Port for health checks and metrics; 0 = a free one, -1 = none (default: 9000).", valueName: "port"))
     var adminPort: Int?

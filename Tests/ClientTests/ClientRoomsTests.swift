@@ -20,9 +20,8 @@ struct ClientRoomsTests {
         bench.join("a", id: 2)
         #expect(bench.takeCommands() == [#"{"id":2,"subscribe":{"channel":"a"}}"#])
         _ = bench.takeEvents()
-        bench.say(
-            #"{"push":{"channel":"a","pub":{"data":{"x":1},"info":{"user":"u","client":"c","conn_info":[1]},"time":5}}}"#
-        )
+        let author = #"{"user":"u","client":"c","conn_info":[1]}"#
+        bench.say(#"{"push":{"channel":"a","pub":{"data":{"x":1},"info":\#(author),"time":5}}}"#)
         let info = PeerInfo(user: "u", client: "c", connectionInfo: data("[1]"))
         #expect(
             bench.takeEvents() == [
@@ -175,8 +174,8 @@ struct ClientRoomsTests {
             bench.takeCommands().first?.contains(##""subs":{"#me":{"recover":true,"epoch":"e","offset":5}}"##) == true)
         _ = bench.takeEvents()
         bench.say(
-            ##"{"id":1,"connect":{"client":"me","subs":{"#me":{"recoverable":true,"epoch":"e","offset":6,"recovered":true,"##
-                + #""was_recovering":true,"publications":[{"data":6,"offset":6}]}}}}"#)
+            ##"{"id":1,"connect":{"client":"me","subs":{"#me":{"recoverable":true,"epoch":"e","offset":6,"##
+                + #""recovered":true,"was_recovering":true,"publications":[{"data":6,"offset":6}]}}}}"#)
         #expect(bench.texts == ["6"])
         #expect(bench.events.contains { if case .unsubscribed(room: "extra", _, _) = $0 { true } else { false } })
     }
@@ -222,7 +221,7 @@ struct ClientPublishTests {
     }
 
     @Test(
-        "What was not answered is sent again after a reconnection, in order, with the same keys, once the room is entered"
+        "What was not answered is sent again after reconnecting, in order, with its key, once the room is entered"
     )
     func retrying() throws {
         var bench = try Bench { $0.inFlight = 2 }

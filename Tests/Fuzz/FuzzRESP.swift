@@ -1,6 +1,7 @@
 // Fuzz target for the RESP guard, hiredis' reader behind it, both kinds of link and the publication envelope. Called by
 // the mutation driver and by the unit tests with arbitrary bytes; stops the process by `precondition` when an invariant
-// breaks: the same bytes give the same replies however they are cut, and whatever the guard lets pass the reader accepts.
+// breaks: the same bytes give the same replies however they are cut, and whatever the guard lets pass the reader
+// accepts.
 
 import Bytes
 package import Redis
@@ -149,5 +150,6 @@ package let fuzzRESPSeeds: [[UInt8]] = [
     "*2\r\n*3\r\n:1\r\n$1\r\nx\r\n+y\r\n*1\r\n*1\r\n*1\r\n*1\r\n$-1\r\n",
     "*3\r\n$9\r\nsubscribe\r\n$5\r\np:{a}\r\n:1\r\n*3\r\n$9\r\nsubscribe\r\n$5\r\np:{b}\r\n:2\r\n"
         + "*3\r\n$7\r\nmessage\r\n$5\r\np:{a}\r\n$17\r\n1 0 0\n\"data\":\"hi\"\n\r\n*2\r\n$4\r\npong\r\n$0\r\n\r\n",
-    "*4294967297\r\n", "*-2\r\n", "$9223372036854775807\r\n", ":9223372036854775808\r\n", "1 0 0\n\"data\":1", "1 7 99\n{",
+    "*4294967297\r\n", "*-2\r\n", "$9223372036854775807\r\n", ":9223372036854775808\r\n", "1 0 0\n\"data\":1",
+    "1 7 99\n{",
 ].map { Array($0.utf8) }

@@ -80,7 +80,9 @@ struct EngineConformance {
         }
     }
 
-    @Test("After unsubscribe and a later publication elsewhere, nothing more of the room comes", arguments: EngineKind.allCases)
+    @Test(
+        "After unsubscribe and a later publication elsewhere, nothing more of the room comes",
+        arguments: EngineKind.allCases)
     func unsubscribe(_ kind: EngineKind) throws {
         try kind.withEngine { rig in
             try rig.join("a")
@@ -130,11 +132,14 @@ struct EngineConformance {
         }
     }
 
-    @Test("RC-05, RC-07: rooms with hostile names are rooms like any other and do not mix", arguments: EngineKind.allCases)
+    @Test(
+        "RC-05, RC-07: rooms with hostile names are rooms like any other and do not mix", arguments: EngineKind.allCases
+    )
     func hostileNames(_ kind: EngineKind) throws {
         try kind.withEngine { rig in
             let names = [
-                "a\r\nFLUSHALL\r\n", "%s%s%n", "*", "[a-z]", "{tag}", "tag", "}", "%7Btag%7D", "x:presence", "x", "\0", " ", "r\u{301}",
+                "a\r\nFLUSHALL\r\n", "%s%s%n", "*", "[a-z]", "{tag}", "tag", "}", "%7Btag%7D", "x:presence", "x", "\0",
+                " ", "r\u{301}",
                 String(repeating: "n", count: 255),
             ]
             for name in names { try rig.join(name) }

@@ -79,13 +79,14 @@ final class EngineRig {
     /// Turns the loop until `condition` holds. The bound is only there so that a failing test ends.
     func run(
         _ what: Comment, within bound: Duration = .seconds(20), sourceLocation: SourceLocation = #_sourceLocation,
-        until condition: () -> Bool
+        until condition: () throws -> Bool
     ) throws {
         let clock = ContinuousClock()
         let deadline = clock.now + bound
-        while !condition() {
+        while try !condition() {
             if clock.now > deadline {
-                Issue.record("did not happen: \(what); events: \(recorder.events.suffix(20))", sourceLocation: sourceLocation)
+                Issue.record(
+                    "did not happen: \(what); events: \(recorder.events.suffix(20))", sourceLocation: sourceLocation)
                 throw EngineRigTimeout()
             }
             // Bounded waiting, so that the bound is looked at even if nothing happens.
@@ -133,12 +134,14 @@ struct EngineRigTimeout: Error {}
 
 /// Settings for tests: quick to notice that Redis is away.
 func redisSettings(
-    _ endpoint: RedisEndpoint, _ change: (inout LinkSettings) -> Void = { _ in }
+    _ endpoint: RedisEndpoint, publicationBytes: Int = 1 << 20, _ change: (inout LinkSettings) -> Void = { _ in }
 ) throws -> RedisEngineSettings {
     var link = LinkSettings()
     link.clientName = "martlet-test"
     change(&link)
-    return RedisEngineSettings(endpoint: endpoint, link: link, names: try #require(RedisNames(prefix: "martlet")))
+    return RedisEngineSettings(
+        endpoint: endpoint, link: link, names: try #require(RedisNames(prefix: "martlet")),
+        publicationBytes: publicationBytes)
 }
 
 func redisRig(

@@ -48,14 +48,16 @@ final class RedisServer {
     func start() throws {
         let process = Process()
         let pipe = Pipe()
-        process.executableURL = URL(fileURLWithPath: try #require(RedisServer.find("redis-server"), "redis-server is missing"))
+        process.executableURL = URL(
+            fileURLWithPath: try #require(RedisServer.find("redis-server"), "redis-server is missing"))
         process.arguments = arguments
         process.standardOutput = pipe
         process.standardError = pipe
         process.standardInput = FileHandle.nullDevice
         try process.run()
         var text = ""
-        // Reading blocks until the server writes; a server that ends closes the pipe. The capital depends on the socket.
+        // Reading blocks until the server writes; a server that ends closes the pipe. The capital depends on the
+        // socket.
         while !text.contains("eady to accept connections") {
             let piece = pipe.fileHandleForReading.availableData
             try #require(!piece.isEmpty, "redis-server did not start: \(text)")
@@ -85,24 +87,30 @@ final class RedisServer {
     /// Runs one command by redis-cli and returns what it printed. `input` goes to its last argument, byte for byte.
     @discardableResult
     func command(_ arguments: [String], input: [UInt8]? = nil) throws -> String {
+        let (cli, output, source) = try begin(input == nil ? arguments : ["-x"] + arguments)
+        if let input { try source.write(contentsOf: Data(input)) }
+        try source.close()
+        let text = String(decoding: output.readDataToEndOfFile(), as: UTF8.self)
+        cli.waitUntilExit()
+        return text.trimmingCharacters(in: .whitespacesAndNewlines)
+    }
+
+    /// Starts one command by redis-cli, which the caller waits for.
+    func begin(_ arguments: [String]) throws -> (Process, output: FileHandle, input: FileHandle) {
         let cli = Process()
-        cli.executableURL = URL(fileURLWithPath: try #require(RedisServer.find("redis-cli"), "redis-cli is missing"))
+        let program = try #require(RedisServer.find("redis-cli"), "redis-cli is missing")
+        cli.executableURL = URL(fileURLWithPath: program)
         switch endpoint {
-        case .unix(let path): cli.arguments = ["-s", path]
-        case .tcp(let host, let port): cli.arguments = ["-h", host, "-p", String(port)]
+        case .unix(let path): cli.arguments = ["-s", path] + arguments
+        case .tcp(let host, let port): cli.arguments = ["-h", host, "-p", String(port)] + arguments
         }
-        cli.arguments?.append(contentsOf: input == nil ? arguments : ["-x"] + arguments)
         let output = Pipe()
         let source = Pipe()
         cli.standardOutput = output
         cli.standardError = output
         cli.standardInput = source
         try cli.run()
-        if let input { try source.fileHandleForWriting.write(contentsOf: Data(input)) }
-        try source.fileHandleForWriting.close()
-        let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-        cli.waitUntilExit()
-        return text.trimmingCharacters(in: .whitespacesAndNewlines)
+        return (cli, output.fileHandleForReading, source.fileHandleForWriting)
     }
 
     /// A port that nobody uses now.

@@ -9,11 +9,11 @@ struct Missing: Error, CustomStringConvertible {
     let description: String
 }
 
-/// Where the products of the build lie: beside the test bundle, or in a directory of $MARTLET_BIN.
+/// Where the products of the build lie: beside the test bundle, or in a directory of $TEST_PRODUCTS.
 enum Product {
     static func find(_ name: String) throws -> String {
         var places: [String] = []
-        if let set = getenv("MARTLET_BIN") { places += String(cString: set).split(separator: ":").map(String.init) }
+        if let set = getenv("TEST_PRODUCTS") { places += String(cString: set).split(separator: ":").map(String.init) }
         for argument in CommandLine.arguments where argument.contains(".xctest") {
             // …/debug/martletPackageTests.xctest, or a file inside it
             let bundle = argument.split(separator: "/", omittingEmptySubsequences: false).prefix {

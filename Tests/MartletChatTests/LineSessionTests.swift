@@ -46,6 +46,9 @@ struct LineSessionTests {
         #expect(actions == [.publish(room: "lobby", text: "ok", number: 1)])
         #expect(String(decoding: session.takeOutput(), as: UTF8.self).contains(#""event":"error","command":"input""#))
         #expect(session.failures == 1)
+        // Each of these bytes takes six in JSON.
+        let grown = session.feed([UInt8](repeating: 1, count: 20_000) + [0x0A])
+        #expect(grown.isEmpty && session.failures == 2)
     }
 
     @Test("Every event has its JSON form")

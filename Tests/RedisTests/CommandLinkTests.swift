@@ -29,7 +29,8 @@ private final class Rig {
             case .ready: readyCount += 1
             case .probed: probeCount += 1
             case .completed(let tag, .reply(let reply), _):
-                answers.append((tag.first, reply.integer.map(String.init) ?? String(decoding: reply.bytes, as: UTF8.self)))
+                answers.append(
+                    (tag.first, reply.integer.map(String.init) ?? String(decoding: reply.bytes, as: UTF8.self)))
             case .completed(let tag, .refused(let kind), _): answers.append((tag.first, "\(kind)"))
             case .completed(let tag, .outcomeUnknown, _): answers.append((tag.first, "unknown"))
             case .completed(let tag, .notSent, _): answers.append((tag.first, "not sent"))
@@ -91,6 +92,15 @@ struct CommandLinkTests {
         rig.receive(text)
         #expect(rig.link.phase == .poisoned(.refused(kind)))
         #expect(rig.readyCount == 0)
+    }
+
+    @Test("The password does not come out by printing what holds it")
+    func secrecy() {
+        var settings = LinkSettings()
+        settings.password = "s3cret"
+        for text in ["\(settings)", String(reflecting: settings), "\(LinkHandshake(settings))"] {
+            #expect(!text.contains("s3cret") && !text.contains("115, 51, 99"), "\(text)")
+        }
     }
 
     @Test("A server whose disk is full is still a server")

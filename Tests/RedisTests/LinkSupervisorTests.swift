@@ -73,7 +73,9 @@ struct LinkSupervisorTests {
         var stopped = ready
         stopped.stop()
         stopped.failed(now: moment(7))
-        #expect(stopped.phase == .stopped && stopped.start(now: moment(7)) == .none && stopped.tick(now: moment(99)) == .none)
+        #expect(
+            stopped.phase == .stopped && stopped.start(now: moment(7)) == .none
+                && stopped.tick(now: moment(99)) == .none)
     }
 
     @Test("Waits double up to a second, with full jitter, and begin anew only after a link that lived")

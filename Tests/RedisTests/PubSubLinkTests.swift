@@ -1,5 +1,5 @@
-// The pub/sub link without sockets: batches, confirmations, changes of mind, reconnections, deafness, and a property test
-// that interleaves everything.
+// The pub/sub link without sockets: batches, confirmations, changes of mind, reconnections, deafness, and a property
+// test that interleaves everything.
 
 import Bytes
 import Redis
@@ -224,7 +224,9 @@ struct PubSubLinkTests {
         #expect(rig.link.phase == .ready && rig.link.roomCount == 2)
     }
 
-    @Test("RC-04: a deaf link is found within three seconds, in subscriber mode and outside of it", arguments: [true, false])
+    @Test(
+        "RC-04: a deaf link is found within three seconds, in subscriber mode and outside of it",
+        arguments: [true, false])
     func deaf(subscribed: Bool) throws {
         let rig = try Rig()
         rig.open()
@@ -264,7 +266,8 @@ struct PubSubLinkTests {
         "Confirmations out of order, of other rooms, or that nobody asked for poison the link",
         arguments: [
             "*3\r\n$9\r\nsubscribe\r\n$5\r\nm:{b}\r\n:1\r\n", "*3\r\n$11\r\nunsubscribe\r\n$5\r\nm:{a}\r\n:1\r\n",
-            "*3\r\n$9\r\nsubscribe\r\n$5\r\nm:{a}\r\n:1\r\n*3\r\n$9\r\nsubscribe\r\n$5\r\nm:{a}\r\n:1\r\n", "+OK\r\n", ":1\r\n",
+            "*3\r\n$9\r\nsubscribe\r\n$5\r\nm:{a}\r\n:1\r\n*3\r\n$9\r\nsubscribe\r\n$5\r\nm:{a}\r\n:1\r\n", "+OK\r\n",
+            ":1\r\n",
             "*2\r\n$4\r\npong\r\n$0\r\n\r\n",
         ])
     func unexpected(_ text: String) throws {
@@ -282,7 +285,8 @@ struct PubSubLinkTests {
         let rig = try Rig()
         rig.open()
         let text =
-            "*3\r\n$7\r\nmessage\r\n$5\r\nother\r\n$1\r\nx\r\n*3\r\n$7\r\nmessage\r\n:1\r\n$1\r\nx\r\n*3\r\n$7\r\nmessage\r\n$5\r\nm:{a}\r\n$-1\r\n"
+            "*3\r\n$7\r\nmessage\r\n$5\r\nother\r\n$1\r\nx\r\n*3\r\n$7\r\nmessage\r\n:1\r\n$1\r\nx\r\n"
+            + "*3\r\n$7\r\nmessage\r\n$5\r\nm:{a}\r\n$-1\r\n"
         bytes(text).withRaw { rig.link.receive($0, now: moment(1)) }
         rig.pull()
         #expect(rig.link.strayMessages == 3)
@@ -364,7 +368,9 @@ private struct Model {
                 #expect(waiting.remove(room) != nil, "an answer that nobody waits for: \(line)")
                 live.insert(room)
             } else if line.hasPrefix("failed ") {
-                #expect(waiting.remove(String(line.dropFirst(7).prefix(2))) != nil, "a failure that nobody waits for: \(line)")
+                #expect(
+                    waiting.remove(String(line.dropFirst(7).prefix(2))) != nil,
+                    "a failure that nobody waits for: \(line)")
             } else {
                 let parts = line.split(separator: ":")
                 let serial = Int(parts[1].dropFirst()) ?? 0

@@ -16,7 +16,8 @@ struct PublicationEnvelopeTests {
         }
     }
 
-    @Test("What is written is read", arguments: [(0, 0), (1, 1), (42, 7), (UInt64.max, UInt64.max)] as [(UInt64, UInt64)])
+    @Test(
+        "What is written is read", arguments: [(0, 0), (1, 1), (42, 7), (UInt64.max, UInt64.max)] as [(UInt64, UInt64)])
     func roundTrip(_ offset: UInt64, _ epoch: UInt64) throws {
         var output = ByteBuffer()
         PublicationEnvelope.appendHeader(offset: offset, epoch: epoch, to: &output)
@@ -45,8 +46,10 @@ struct PublicationEnvelopeTests {
     @Test(
         "F39: rubbish is recognised",
         arguments: [
-            "", "1", "1 ", "1 0", "1 0 0", "1 0 0\n", "1  0\nx", "1 0 \nx", "01 0 0\nx", "1 00 0\nx", "1 -1 0\nx", "1 0 0 0\nx", "1 0 0\r\nx",
-            "1 18446744073709551616 0\nx", "{\"data\":1}", "\n", "1\n0\n0\n", "1 99999999999999999999999999999999999999999999 0\nx", " 1 0 0\nx",
+            "", "1", "1 ", "1 0", "1 0 0", "1 0 0\n", "1  0\nx", "1 0 \nx", "01 0 0\nx", "1 00 0\nx", "1 -1 0\nx",
+            "1 0 0 0\nx", "1 0 0\r\nx",
+            "1 18446744073709551616 0\nx", "{\"data\":1}", "\n", "1\n0\n0\n",
+            "1 99999999999999999999999999999999999999999999 0\nx", " 1 0 0\nx",
         ])
     func rubbish(_ text: String) {
         guard case .failure(.malformed) = parse(text) else {

@@ -1,4 +1,5 @@
-// The guard and the reader behind it: what is let through, what is refused, and that cutting the stream changes neither.
+// The guard and the reader behind it: what is let through, what is refused, and that cutting the stream changes
+// neither.
 
 import Bytes
 import Fuzz
@@ -15,7 +16,10 @@ struct RESPGuardTests {
 
     @Test("Every kind of reply is read, nested ones too")
     func kinds() {
-        let record = read("+OK\r\n-ERR no\r\n:-12\r\n$4\r\na\r\nb\r\n$-1\r\n*-1\r\n$0\r\n\r\n*0\r\n*2\r\n*2\r\n:1\r\n+x\r\n$1\r\ny\r\n")
+        let record = read(
+            "+OK\r\n-ERR no\r\n:-12\r\n$4\r\na\r\nb\r\n$-1\r\n*-1\r\n$0\r\n\r\n*0\r\n"
+                + "*2\r\n*2\r\n:1\r\n+x\r\n$1\r\ny\r\n"
+        )
         #expect(record.fault == nil)
         #expect(
             record.replies == [
@@ -39,7 +43,8 @@ struct RESPGuardTests {
         "RC-01: lengths that overflow, are negative or no numbers end the stream",
         arguments: [
             "*4294967297\r\n", "*-2\r\n", "$-2\r\n", "$9223372036854775807\r\n", "$18446744073709551616\r\n", "*\r\n",
-            "$\r\n", ":\r\n", ":+5\r\n", ":01\r\n", ":-0\r\n", ":--1\r\n", ":9223372036854775808\r\n", "*1 \r\n", "$ 1\r\n", "*2147483648\r\n",
+            "$\r\n", ":\r\n", ":+5\r\n", ":01\r\n", ":-0\r\n", ":--1\r\n", ":9223372036854775808\r\n", "*1 \r\n",
+            "$ 1\r\n", "*2147483648\r\n",
             ":-\r\n", "$1e3\r\n", ":-9223372036854775809\r\n",
         ])
     func lengths(_ text: String) {
@@ -89,7 +94,10 @@ struct RESPGuardTests {
 
     @Test(
         "Line ends must be line ends",
-        arguments: ["$2\r\nabXX", "$2\r\nab\rX", "+a\rb\r\n", "+a\nb\r\n", ":1\n", "$2\nab\r\n", "?\r\n", "\r\n", "HTTP/1.1 400\r\n"])
+        arguments: [
+            "$2\r\nabXX", "$2\r\nab\rX", "+a\rb\r\n", "+a\nb\r\n", ":1\n", "$2\nab\r\n", "?\r\n", "\r\n",
+            "HTTP/1.1 400\r\n",
+        ])
     func lineEnds(_ text: String) {
         let record = read(text)
         #expect(record.replies.isEmpty)
@@ -119,8 +127,10 @@ struct RESPGuardTests {
         let expected: [(String, RedisErrorKind)] = [
             ("NOSCRIPT No matching script. Please use EVAL.", .noScript), ("LOADING Redis is loading", .loading),
             ("READONLY You can't write", .readOnly), ("MISCONF Redis is configured", .misconfigured),
-            ("OOM command not allowed", .outOfMemory), ("BUSY Redis is busy", .busy), ("NOAUTH Authentication", .noAuthentication),
-            ("WRONGPASS invalid", .wrongPassword), ("NOPERM this user", .noPermission), ("MASTERDOWN Link", .masterDown),
+            ("OOM command not allowed", .outOfMemory), ("BUSY Redis is busy", .busy),
+            ("NOAUTH Authentication", .noAuthentication),
+            ("WRONGPASS invalid", .wrongPassword), ("NOPERM this user", .noPermission),
+            ("MASTERDOWN Link", .masterDown),
             ("ERR max number of clients reached", .tooManyClients), ("ERR unknown command", .other), ("", .other),
             ("LOADINGX", .other), ("LOADING", .loading),
         ]

@@ -39,11 +39,13 @@ struct RedisNamesTests {
         var random = SeededRandom(seed: seed)
         var seen: [[UInt8]: [UInt8]] = [:]
         var rooms: [[UInt8]] = [
-            "x:presence", "{tag}", "*", "[a-z]", "?", "%7B", "%257B", "{", "}", "}:s", "a}:m", "a\r\nFLUSHALL\r\n", "%s%s%n", "",
+            "x:presence", "{tag}", "*", "[a-z]", "?", "%7B", "%257B", "{", "}", "}:s", "a}:m", "a\r\nFLUSHALL\r\n",
+            "%s%s%n", "",
         ].map(bytes)
         let alphabet = bytes("ab:%{}7BD25\0\r\n ")
         for _ in 0..<3000 {
-            rooms.append((0..<Int.random(in: 0...6, using: &random)).compactMap { _ in alphabet.randomElement(using: &random) })
+            rooms.append(
+                (0..<Int.random(in: 0...6, using: &random)).compactMap { _ in alphabet.randomElement(using: &random) })
         }
         for room in rooms {
             let made = try channel(room)
@@ -60,7 +62,8 @@ struct RedisNamesTests {
     @Test(
         "What is no room's channel is recognised, also in forms that we never write",
         arguments: [
-            "", "martlet", "martlet:control", "martlet:{", "martlet:{a", "other:{a}", "martlet:{a}b}", "martlet:{%}", "martlet:{%7}",
+            "", "martlet", "martlet:control", "martlet:{", "martlet:{a", "other:{a}", "martlet:{a}b}", "martlet:{%}",
+            "martlet:{%7}",
             "martlet:{%7b}", "martlet:{%41}", "martlet:{a{b}", "martlet:}",
         ])
     func foreign(_ channel: String) throws {

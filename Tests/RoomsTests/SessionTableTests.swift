@@ -90,7 +90,6 @@ private let close3501 = ["close 3501"]
             [#"{"id":7,"subscribe":{}}"#]),
         // Publications that cannot be.
         Said(#"{"id":7,"publish":{"channel":"room"}}"#, [errorReply(7, .badRequest)]),
-        Said(#"{"id":7,"publish":{"channel":"room","data":null}}"#, [errorReply(7, .badRequest)]),
         Said(
             #"{"id":7,"publish":{"channel":"room","data":1,"idempotency_key":"\#(String(repeating: "k", count: 65))"}}"#,
             [errorReply(7, .badRequest)]),

@@ -97,7 +97,7 @@ package final class Coordinator {
         outcome.measured = MonotonicTime.now().since(began)
         try wait(until: .now() + .seconds(10)) { workers.allSatisfy(\.isStopped) }
         guard workers.allSatisfy(\.isStopped) else { throw .worker("a worker does not stop") }
-        try finish(expecting: shares())
+        try finish(expecting: accountForPublished())
     }
 
     private func show(_ phase: String, until: MonotonicTime) throws(RunFailure) {
@@ -113,15 +113,16 @@ package final class Coordinator {
     }
 
     /// What every worker should have got, from what all publishers say they sent.
-    private func shares() -> [UInt64] {
+    @discardableResult
+    private func accountForPublished() -> [UInt64] {
         if plan.mode == .echo {
-            let shares = workers.map { $0.published.reduce(0) { $0 + $1.count } }
+            let shares = workers.map { $0.published.values.reduce(0, +) }
             outcome.published = shares.reduce(0, +)
             outcome.expected = outcome.published
             return shares
         }
         var ofRoom: [Int: UInt64] = [:]
-        for entry in workers.flatMap(\.published) { ofRoom[entry.room, default: 0] += entry.count }
+        for (publisher, count) in workers.flatMap(\.published) { ofRoom[publisher.room, default: 0] += count }
         outcome.published = ofRoom.values.reduce(0, +)
         let shares = workers.map { worker in
             var own = plan
@@ -139,6 +140,7 @@ package final class Coordinator {
             return workers.allSatisfy(\.isDone)
         }
         guard workers.allSatisfy(\.isDone) else { throw .worker("a worker does not report") }
+        accountForPublished()
         for worker in workers {
             for line in worker.result.lines { _ = outcome.result.add(line) }
         }

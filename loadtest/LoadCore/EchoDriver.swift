@@ -47,15 +47,14 @@ package final class EchoDriver: LoadDriver {
         for _ in 0..<plan.bytes { message.append(UInt8(ascii: "x")) }
     }
 
-    package func start(measureFrom: MonotonicTime, until: MonotonicTime) {
-        let now = MonotonicTime.now()
+    package func start(at start: MonotonicTime, measureFrom: MonotonicTime, until: MonotonicTime) {
         window.open(from: measureFrom, until: until)
         if plan.messageRate > 0 {
-            schedule = RateSchedule(start: now, rate: plan.messageRate / Double(max(1, plan.processes)))
+            schedule = RateSchedule(start: start, rate: plan.messageRate / Double(max(1, plan.processes)))
             return
         }
         for index in 0..<count {
-            for _ in 0..<plan.window { sendNext(index, due: now) }
+            for _ in 0..<plan.window { sendNext(index, due: .now()) }
         }
     }
 

@@ -58,18 +58,17 @@ package final class FanoutDriver: LoadDriver {
         }
     }
 
-    package func start(measureFrom: MonotonicTime, until: MonotonicTime) {
-        let now = MonotonicTime.now()
+    package func start(at start: MonotonicTime, measureFrom: MonotonicTime, until: MonotonicTime) {
         window.open(from: measureFrom, until: until)
         guard !publishers.isEmpty else { return }
         if plan.messageRate > 0 {
             let all = (0..<max(1, plan.rooms)).reduce(0) { $0 + min(plan.publishers, plan.members(of: $1)) }
             let share = plan.messageRate * Double(publishers.count) / Double(max(1, all))
-            schedule = RateSchedule(start: now, rate: share)
+            schedule = RateSchedule(start: start, rate: share)
             return
         }
         for index in publishers.indices {
-            for _ in 0..<plan.window { publish(index, due: now) }
+            for _ in 0..<plan.window { publish(index, due: .now()) }
         }
     }
 

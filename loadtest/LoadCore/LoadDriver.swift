@@ -10,8 +10,8 @@ package protocol LoadDriver: AnyObject, SendableMetatype {
     func message(_ index: Int, _ bytes: UnsafeRawBufferPointer, now: MonotonicTime)
     /// The publication with command number `id` was refused.
     func refused(_ index: Int, id: UInt64, code: UInt64)
-    /// The load begins; nothing was sent before. Times up to `measureFrom` are warm-up.
-    func start(measureFrom: MonotonicTime, until: MonotonicTime)
+    /// The load begins at `start`, which is now or a moment ago; what is due before `measureFrom` is warm-up.
+    func start(at start: MonotonicTime, measureFrom: MonotonicTime, until: MonotonicTime)
     /// The times at which messages are due once the load has begun; nil in the closed loop.
     var pacing: RateSchedule? { get }
     /// Sends a message on a connection; set by whoever owns the pool.
@@ -40,7 +40,7 @@ package final class IdleDriver: LoadDriver {
 
     package func message(_ index: Int, _ bytes: UnsafeRawBufferPointer, now: MonotonicTime) { unexpected += 1 }
     package func refused(_ index: Int, id: UInt64, code: UInt64) { unexpected += 1 }
-    package func start(measureFrom: MonotonicTime, until: MonotonicTime) {}
+    package func start(at start: MonotonicTime, measureFrom: MonotonicTime, until: MonotonicTime) {}
     package func paced(now: MonotonicTime) {}
     package func stop() {}
     package func collect(into result: inout WorkerResult) { result["unexpected"] += unexpected }

@@ -68,6 +68,7 @@ final class WorkerRun<Driver: LoadDriver>: WorkerRunning, LetterHandler, @unchec
     private let pool: ConnectionPool<Driver>
     private var thread: LoopThread?
     private var pacer: Pacer?
+    private var until = MonotonicTime(nanoseconds: 0)
     private var drainUntil = MonotonicTime(nanoseconds: 0)
 
     init(plan: LoadPlan, driver: Driver) throws(SystemError) {
@@ -101,17 +102,19 @@ final class WorkerRun<Driver: LoadDriver>: WorkerRunning, LetterHandler, @unchec
     private func begin(_ start: MonotonicTime) {
         let from = start + .milliseconds(plan.warmup)
         let until = from + .milliseconds(plan.duration)
-        driver.start(measureFrom: from, until: until)
+        self.until = until
+        driver.start(at: start, measureFrom: from, until: until)
         if let pacing = driver.pacing {
             let pacer = Pacer(loop: loop, schedule: pacing)
             if pacer.start() { self.pacer = pacer } else { tell(["failure 1 no thread for the pacer"]) }
         }
         loop.schedule(after: until.since(.now())) { [unowned self] in
+            // What was due before the end is sent, however late this timer fired: the count follows from the rate.
+            driver.paced(now: until)
             driver.stop()
             pacer?.stop()
-            let lines = driver.published.map { "published \($0.room) \($0.publisher) \($0.count)" }
             tellProgress()
-            tell(lines + ["stopped"])
+            tell(publishedLines + ["stopped"])
         }
     }
 
@@ -136,11 +139,16 @@ final class WorkerRun<Driver: LoadDriver>: WorkerRunning, LetterHandler, @unchec
         var result = WorkerResult()
         pool.collect(into: &result)
         driver.collect(into: &result)
-        tell(result.lines + ["done"])
+        // Again, and now final: what was under way when sending stopped may have been refused since.
+        tell(publishedLines + result.lines + ["done"])
+    }
+
+    private var publishedLines: [String] {
+        driver.published.map { "published \($0.room) \($0.publisher) \($0.count)" }
     }
 
     func receive(_ letter: Letter) {
-        if letter.kind == Pacer.letterKind { driver.paced(now: .now()) }
+        if letter.kind == Pacer.letterKind { driver.paced(now: min(.now(), until)) }
     }
 
     private func reportProgress() {

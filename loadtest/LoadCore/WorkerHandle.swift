@@ -19,7 +19,15 @@ final class WorkerHandle {
     private(set) var isReady = false
     private(set) var isStopped = false
     private(set) var isDone = false
-    private(set) var published: [(room: Int, publisher: Int, count: UInt64)] = []
+    /// Messages accepted, by room and publisher, as last told.
+    private(set) var published: [PublisherID: UInt64] = [:]
+
+    /// A publisher over all workers.
+    struct PublisherID: Hashable {
+        var room: Int
+        var number: Int
+    }
+
     private(set) var result = WorkerResult()
 
     /// Starts `executable worker` with the plan's share `number`; nil when the system refuses.
@@ -104,7 +112,7 @@ final class WorkerHandle {
                 Int(words[1]) ?? 0, Int(words[2]) ?? 0, Int(words[3]) ?? 0, UInt64(words[4]) ?? 0
             )
         case "published" where words.count == 4:
-            published.append((Int(words[1]) ?? 0, Int(words[2]) ?? 0, UInt64(words[3]) ?? 0))
+            published[PublisherID(room: Int(words[1]) ?? 0, number: Int(words[2]) ?? 0)] = UInt64(words[3]) ?? 0
         case "ready": isReady = true
         case "stopped": isStopped = true
         case "done": isDone = true

@@ -39,10 +39,11 @@ struct Echo: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Send messages that come back: the cost of the bare path through the server.",
         discussion: """
-            The server must have its echo endpoint on: martlet serve --config with {"echo": true}.
+            The server's configuration must have its echo endpoint on:
+            {"echo": true}.
 
-              martlet-load echo --connections 64 --window 16 --bytes 20 --pid $(pgrep -x martlet)
-              martlet-load echo --connections 1000 --rate 20000 --bytes 200 --seconds 30
+              martlet-load echo -n 64 --window 16 --pid $(pgrep -x martlet)
+              martlet-load echo -n 1000 --rate 20000 --bytes 200 --seconds 30
             """)
 
     @OptionGroup var common: CommonOptions

@@ -7,14 +7,16 @@ struct Fanout: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Rooms full of members, some of which publish; every member's deliveries are checked.",
         discussion: """
-            Every message carries its publisher, its number there and the time at which it was due, so that loss,
-            duplicates and order are counted for every member. At the end the tool waits for what is under way.
+            Every message carries its publisher, its number there and the time
+            at which it was due, so that loss, duplicates and order are counted
+            for every member. At the end the tool waits for what is under way.
 
               martlet-load fanout --members 1000 --pid $(pgrep -x martlet)
               martlet-load fanout --members 1000 --window 16 --pid $(pgrep -x martlet)
               martlet-load fanout --rooms 100 --members 100 --rate 800 --seconds 20
-            In the closed loop a publisher sends its next message when its own comes back. A server that limits the
-            commands of a connection must be told not to: {"client": {"rate": "0"}}.
+            In the closed loop a publisher sends its next message when its own
+            comes back. A server that limits the commands of a connection must
+            be told not to: {"client": {"rate": "0"}}.
             """)
 
     @OptionGroup var common: CommonOptions

@@ -7,11 +7,13 @@ struct Flood: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Open many connections as fast as allowed or at a rate, then hold them and answer pings.",
         discussion: """
-            Fails (exit code 1) when a connection cannot be opened, or ends while it is held. Reasons are counted.
+            Fails (exit code 1) when a connection cannot be opened, or ends while
+            it is held. Reasons are counted.
 
               martlet-load flood -n 15000 --hold 30 --pid $(pgrep -x martlet)
-              martlet-load flood -n 50000 --rate 2000 --procs 2 --room 'lobby-%i' --hold 60
-            %i in --room is the connection's number, %r its room's (with --rooms R, rooms 0 to R-1 in turn).
+              martlet-load flood -n 50000 --rate 2000 --procs 2 --room 'r-%i'
+            %i in --room is the connection's number, %r its room's (with --rooms
+            R, rooms 0 to R-1 in turn).
             """)
 
     @OptionGroup var common: CommonOptions

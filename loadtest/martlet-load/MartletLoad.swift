@@ -13,15 +13,18 @@ struct MartletLoad: ParsableCommand {
         discussion: """
             Start with a server to load:
               martlet serve --insecure &
-            hold 15,000 connections, each joined to a room of its own, and measure what each costs in memory:
-              martlet-load flood -n 15000 --hold 30 --room 'lobby-%i' --pid $(pgrep -x martlet)
-            one room of 1,000, a message at a time, then 16 in flight:
+            15,000 connections, each in a room of its own, and their memory:
+              martlet-load flood -n 15000 --hold 30 --room 'lobby-%i' \\
+                --pid $(pgrep -x martlet)
+            one room of 1,000, one message at a time, then 16 in flight:
               martlet-load fanout --members 1000 --pid $(pgrep -x martlet)
-              martlet-load fanout --members 1000 --window 16 --pid $(pgrep -x martlet)
-            100 rooms of 100 at 800 publications a second, whatever the server does:
-              martlet-load fanout --rooms 100 --members 100 --rate 800 --seconds 20 --json report.json
+              martlet-load fanout --members 1000 --window 16
+            100 rooms of 100, 800 publications a second, come what may:
+              martlet-load fanout --rooms 100 --members 100 --rate 800 \\
+                --seconds 20 --json report.json
 
-            Exit codes: 0 clean, 1 something was lost, doubled, out of order or failed, 2 usage, 4 no connection.
+            Exit codes: 0 clean; 1 something failed, was lost, came twice or out
+            of order; 2 usage; 4 no connection.
             """,
         subcommands: [Flood.self, Echo.self, Fanout.self, WorkerCommand.self])
 

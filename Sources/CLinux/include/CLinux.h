@@ -1,5 +1,5 @@
-// What Glibc's Swift module lacks: epoll, eventfd, signalfd, accept4 and a few macros, as plain functions and constants.
-// No logic beyond turning a macro or a variadic call into something that Swift can import.
+// What Glibc's Swift module lacks: epoll, eventfd, signalfd, accept4 and a few macros, as plain functions and
+// constants. No logic beyond turning a macro or a variadic call into something that Swift can import.
 #ifndef MARTLET_CLINUX_H
 #define MARTLET_CLINUX_H
 
@@ -26,7 +26,9 @@ static inline int martlet_epoll_ctl(int ep, int op, int fd, uint32_t events, uin
     return epoll_ctl(ep, op, fd, &event);
 }
 // The event's fields are packed in the kernel's struct; these read them without an unaligned access in Swift.
-static inline uint64_t martlet_event_data(const struct epoll_event *events, int index) { return events[index].data.u64; }
+static inline uint64_t martlet_event_data(const struct epoll_event *events, int index) {
+    return events[index].data.u64;
+}
 static inline uint32_t martlet_event_bits(const struct epoll_event *events, int index) { return events[index].events; }
 
 static inline int martlet_eventfd(void) { return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }
@@ -45,10 +47,16 @@ static inline int martlet_get_option(int fd, int level, int name) {
     socklen_t length = sizeof value;
     return getsockopt(fd, level, name, &value, &length) == 0 ? value : -1;
 }
-static inline int martlet_local_address(int fd, void *address, socklen_t *length) { return getsockname(fd, address, length); }
-static inline int martlet_peer_address(int fd, void *address, socklen_t *length) { return getpeername(fd, address, length); }
+static inline int martlet_local_address(int fd, void *address, socklen_t *length) {
+    return getsockname(fd, address, length);
+}
+static inline int martlet_peer_address(int fd, void *address, socklen_t *length) {
+    return getpeername(fd, address, length);
+}
 static inline int martlet_bind(int fd, const void *address, socklen_t length) { return bind(fd, address, length); }
-static inline int martlet_connect(int fd, const void *address, socklen_t length) { return connect(fd, address, length); }
+static inline int martlet_connect(int fd, const void *address, socklen_t length) {
+    return connect(fd, address, length);
+}
 static inline int martlet_open_null(void) { return open("/dev/null", O_RDONLY | O_CLOEXEC); }
 static inline ssize_t martlet_send(int fd, const void *bytes, size_t count) {
     return send(fd, bytes, count, MSG_NOSIGNAL | MSG_DONTWAIT);

@@ -31,6 +31,10 @@ struct HealthReport {
 final class AdminHandler: ConnectionHandler, @unchecked Sendable {
     // Sendable is sound: everything runs on the loop; the rendering thread only carries the reference back there.
     static let idleTimeout = Duration.seconds(30)
+    /// Connections at a time; one more is closed at once.
+    static let connectionLimit = 256
+    /// Metrics pages under way at a time; one more is answered with 503.
+    static let renderingLimit = 4
 
     private final class State {
         var parser = RequestHeadParser()
@@ -45,6 +49,7 @@ final class AdminHandler: ConnectionHandler, @unchecked Sendable {
     private let live: () -> HealthReport
     private let ready: () -> HealthReport
     private var states: [ConnectionID: State] = [:]
+    private var renderings = 0
 
     init(loop: Loop, registry: MetricRegistry, live: @escaping () -> HealthReport, ready: @escaping () -> HealthReport)
     {
@@ -55,6 +60,7 @@ final class AdminHandler: ConnectionHandler, @unchecked Sendable {
     }
 
     func opened(_ id: ConnectionID) {
+        guard states.count < AdminHandler.connectionLimit else { return loop.close(id) }
         states[id] = State()
         loop.setTimer(id, after: AdminHandler.idleTimeout)
     }
@@ -92,13 +98,13 @@ final class AdminHandler: ConnectionHandler, @unchecked Sendable {
 
     private func answer(_ id: ConnectionID, _ state: State, _ head: RequestHead) {
         state.keepsAlive = head.keepsAlive
+        let isHead = head.method == .head
         guard head.contentLength ?? 0 == 0 else {
-            return respond(id, state, 413, "no body expected\n", head: false)
+            return respond(id, state, 413, "no body expected\n", head: isHead)
         }
-        guard head.method == .get || head.method == .head else {
+        guard head.method == .get || isHead else {
             return respond(id, state, 405, "GET and HEAD are served here\n", head: false)
         }
-        let isHead = head.method == .head
         if head.matches("/livez") || head.matches("/healthz") {
             report(id, state, head, live(), isHead)
         } else if head.matches("/readyz") {
@@ -120,6 +126,10 @@ final class AdminHandler: ConnectionHandler, @unchecked Sendable {
     private func renderMetrics(_ id: ConnectionID, _ state: State, _ head: RequestHead, _ isHead: Bool) {
         let accept = head.fields.first("accept").map { String(decoding: $0, as: UTF8.self) } ?? ""
         let format = ExpositionFormat(accept: accept)
+        guard renderings < AdminHandler.renderingLimit else {
+            return respond(id, state, 503, "too many pages are being rendered\n", head: isHead)
+        }
+        renderings += 1
         state.isRendering = true
         let loop = loop
         let registry = registry
@@ -128,7 +138,9 @@ final class AdminHandler: ConnectionHandler, @unchecked Sendable {
             registry.render(into: &page, format: format, process: ProcessSample.read())
             let payload = Payload(copying: page.bytes)
             loop.execute { [weak self] in
-                guard let self, let state = states[id] else { return }
+                guard let self else { return }
+                renderings -= 1
+                guard let state = states[id] else { return }
                 state.isRendering = false
                 respond(id, state, 200, payload.bytes, type: format.contentType, head: isHead)
                 serve(id, state)
@@ -152,6 +164,7 @@ final class AdminHandler: ConnectionHandler, @unchecked Sendable {
         FieldWriter.append("Content-Type", type, to: &response)
         FieldWriter.append("Cache-Control", "no-store", to: &response)
         FieldWriter.append("X-Content-Type-Options", "nosniff", to: &response)
+        if status == 405 { FieldWriter.append("Allow", "GET, HEAD", to: &response) }
         if !state.keepsAlive || status >= 400 { FieldWriter.append("Connection", "close", to: &response) }
         if head {
             FieldWriter.append("Content-Length", decimal: body.count, to: &response)

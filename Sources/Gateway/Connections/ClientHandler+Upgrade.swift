@@ -30,9 +30,11 @@ extension ClientHandler {
         case .needMore: break
         case .complete(let head, let consumed):
             driver.pointee.partialHead = nil
-            answer(
-                id, driver, head, rest: UnsafeMutableRawBufferPointer(rebasing: partial.bytes.mutableBytes[consumed...])
-            )
+            // Head and rest lie in its memory.
+            withExtendedLifetime(partial) {
+                let rest = UnsafeMutableRawBufferPointer(rebasing: partial.bytes.mutableBytes[consumed...])
+                answer(id, driver, head, rest: rest)
+            }
         case .failed(let failure): refuse(id, driver, failure)
         }
     }
@@ -77,13 +79,19 @@ extension ClientHandler {
         _ id: ConnectionID, _ driver: UnsafeMutablePointer<Driver>, _ head: RequestHead
     ) -> EndpointOptions? {
         var options = EndpointOptions()
+        let offers = head.fields
+        if offers.contains(token: "centrifuge-protobuf", in: "sec-websocket-protocol"),
+            !offers.contains(token: "centrifuge-json", in: "sec-websocket-protocol")
+        {
+            refuseProtobuf(id, driver)
+            return nil
+        }
         guard head.query != nil else { return options }
         do throws(HTTPFailure) {
             let format = try head.queryParameter("format")
             let other = try head.queryParameter("cf_protocol")
             if format == "protobuf" || other == "protobuf" {
-                metrics.add(.handshakes(.badRequest))
-                refuse(id, driver) { ResponseWriter.refuse(501, reason: "Protobuf is not available", to: &$0) }
+                refuseProtobuf(id, driver)
                 return nil
             }
             options.usesPingFrames = try head.queryParameter("cf_ws_frame_ping_pong") == "true"
@@ -93,6 +101,12 @@ extension ClientHandler {
             return nil
         }
         return options
+    }
+
+    /// Falling back to JSON without a word would leave the client to fail on its own parser.
+    private func refuseProtobuf(_ id: ConnectionID, _ driver: UnsafeMutablePointer<Driver>) {
+        metrics.add(.handshakes(.badRequest))
+        refuse(id, driver) { ResponseWriter.refuse(501, reason: "Protobuf is not available", to: &$0) }
     }
 
     private func refuse(_ id: ConnectionID, _ driver: UnsafeMutablePointer<Driver>, _ failure: HTTPFailure) {

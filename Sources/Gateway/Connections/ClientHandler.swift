@@ -4,6 +4,7 @@
 
 import Bytes
 import HTTP
+import Logging
 import Reactor
 import Rooms
 import Telemetry
@@ -22,15 +23,18 @@ final class ClientHandler: ConnectionHandler, LoopHook, LetterHandler {
     let loop: Loop
     let settings: ClientSettings
     let metrics: MetricShard
+    /// Only there when somebody reads debug lines, so that the usual case costs nothing.
+    private let log: Logger?
     private let limits: FrameLimits
     var scratch = ByteBuffer(capacity: 1024)
 
-    init(shell: LoopShell, rooms: LoopRooms) {
+    init(shell: LoopShell, rooms: LoopRooms, logger: Logger) {
         self.shell = shell
         self.rooms = rooms
         loop = shell.loop
         settings = shell.settings
         metrics = shell.metrics
+        log = logger.logLevel <= .debug ? logger : nil
         limits = FrameLimits(frameBytes: settings.maxMessageSize, messageBytes: settings.maxMessageSize)
     }
 
@@ -41,6 +45,7 @@ final class ClientHandler: ConnectionHandler, LoopHook, LetterHandler {
         let driver = shell.drivers.pointee[id.slot]
         driver.pointee.generation = id.generation
         driver.pointee.phase = .head
+        driver.pointee.opened = loop.now
         loop.setTimer(id, after: settings.headTimeout)
         metrics.add(.connectionsOpened)
         shell.count(1)
@@ -79,10 +84,25 @@ final class ClientHandler: ConnectionHandler, LoopHook, LetterHandler {
             driver.pointee.closeCode = DisconnectCode.slow.rawValue
         }
         rooms.closed(id.word)
+        logClosed(id, driver, reason)
         let code = driver.pointee.closeCode
         metrics.add(.connectionsClosed(Labels.CloseClass(code: code == 0 ? nil : code)))
         shell.count(-1)
         driver.pointee = Driver()
+    }
+
+    /// One line a closed connection, at debug: what an operator needs who looks into one client's trouble.
+    private func logClosed(_ id: ConnectionID, _ driver: UnsafeMutablePointer<Driver>, _ reason: CloseReason) {
+        guard let log else { return }
+        var metadata: Logger.Metadata = [
+            "martlet.close.reason": .string("\(reason)"),
+            "martlet.messages.received": .stringConvertible(driver.pointee.messages),
+            "duration_ms": .stringConvertible(loop.now.since(driver.pointee.opened).wholeMilliseconds),
+        ]
+        if driver.pointee.closeCode != 0 {
+            metadata["martlet.close.code"] = .stringConvertible(driver.pointee.closeCode)
+        }
+        log.debug("connection closed", metadata: metadata)
     }
 
     // MARK: LoopHook, LetterHandler
@@ -108,6 +128,7 @@ final class ClientHandler: ConnectionHandler, LoopHook, LetterHandler {
             case .needMore: return
             case .message(let kind, compressed: _, let message):
                 metrics.add(.framesReceived(kind == .text ? .text : .binary))
+                driver.pointee.messages &+= 1
                 guard !driver.pointee.close.hasSent else { continue }
                 if isEcho {
                     echo(id, kind.opcode, UnsafeRawBufferPointer(message))

@@ -1,4 +1,5 @@
 // What the client listener goes by; made from the configuration once, then shared by all loops.
+// Defaults stand here for tests; the configuration sets every value that an operator can set.
 
 package import WebSocket
 

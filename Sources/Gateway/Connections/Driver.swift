@@ -34,6 +34,9 @@ struct Driver: ~Copyable {
     /// The code of our Close frame, for the metrics; 0: none was sent.
     var closeCode: UInt16 = 0
     var generation: UInt32 = 0
+    /// Messages received, for the log.
+    var messages: UInt32 = 0
+    var opened = MonotonicTime(nanoseconds: 0)
     var partialHead: PartialHead?
     var reader = FrameReader(role: .server)
 }

@@ -20,6 +20,10 @@ final class LoopShell: Outlet {
     private(set) var leaving: [ConnectionID] = []
     private let latencyPath: Labels.Path
     private var scratch = ByteBuffer(capacity: 256)
+    private var hint = ByteBuffer()
+    private var random = SeededRandom.system()
+    /// When clients of a draining instance are told to come back: spread, so that they do not all come at once.
+    private static let comebackMilliseconds = 200...3000
 
     init(loop: Loop, loops: [Loop], settings: ClientSettings, path: Labels.Path) {
         self.loop = loop
@@ -58,15 +62,27 @@ final class LoopShell: Outlet {
 
     /// Sends our Close, if it is not out yet, and waits for the peer's.
     func sendClose(_ id: ConnectionID, _ code: CloseCode, _ reason: StaticString) {
+        sendClose(id, code, text: UnsafeRawBufferPointer(start: reason.utf8Start, count: reason.utf8CodeUnitCount))
+    }
+
+    private func sendClose(_ id: ConnectionID, _ code: CloseCode, text: UnsafeRawBufferPointer) {
         guard let driver = driver(id), driver.pointee.close.send() else { return }
         driver.pointee.closeCode = code.rawValue
         driver.pointee.phase = .closing
         scratch.removeAll()
-        ClosePayload.appendFrame(code, reason: reason, to: &scratch)
+        ClosePayload.appendFrame(code, reason: text, to: &scratch)
         loop.write(id, scratch.bytes)
         loop.resumeReading(id)
         loop.setTimer(id, after: settings.closeTimeout)
         leaving.append(id)
+    }
+
+    /// Sends our Close for `code`; for a client that wants to know, with the time after which it may come back.
+    private func sendClose(_ id: ConnectionID, _ code: DisconnectCode, reconnectIn: Duration?) {
+        guard let reconnectIn else { return sendClose(id, CloseCode(rawValue: code.rawValue), code.reason) }
+        hint.removeAll()
+        CloseHint(reconnectIn: UInt64(clamping: reconnectIn.wholeMilliseconds)).append(code, to: &hint)
+        sendClose(id, CloseCode(rawValue: code.rawValue), text: hint.bytes)
     }
 
     /// Takes the connections that began to close.
@@ -89,7 +105,9 @@ final class LoopShell: Outlet {
 
     /// Begins to close at most `most` connections from `slot` on; returns where to go on. Connections that are not in a
     /// room conversation (heads, echoes) end without a code.
-    func closeSome(from slot: UInt32, most: Int, _ code: DisconnectCode) -> UInt32 {
+    func closeSome(
+        from slot: UInt32, most: Int, _ code: DisconnectCode, hintsWanted: (ConnectionWord) -> Bool
+    ) -> UInt32 {
         var slot = slot
         var left = most
         while left > 0, Int(slot) < drivers.pointee.capacity {
@@ -97,7 +115,9 @@ final class LoopShell: Outlet {
             let id = ConnectionID(slot: slot, generation: driver.pointee.generation)
             slot += 1
             switch driver.pointee.phase {
-            case .rooms: sendClose(id, CloseCode(rawValue: code.rawValue), code.reason)
+            case .rooms:
+                let wait = Int.random(in: LoopShell.comebackMilliseconds, using: &random)
+                sendClose(id, code, reconnectIn: hintsWanted(id.word) ? .milliseconds(wait) : nil)
             case .echo: sendClose(id, .goingAway, "shutdown")
             case .head: loop.close(id)
             case .vacant, .closing, .ended: continue
@@ -143,10 +163,19 @@ final class LoopShell: Outlet {
     func fanOut(_ broadcast: Broadcast, to members: UnsafeBufferPointer<ConnectionWord>) {
         let frame = Frame(handle: broadcast.handle)
         let limit = settings.queueMaxSize
-        for member in members {
-            let id = ConnectionID(word: member)
-            // A member whose Close is out is no longer in any list; see `takeLeaving`.
-            if loop.enqueue(id, frame) > limit { closeSlow(id) }
+        if leaving.isEmpty {
+            for member in members {
+                let id = ConnectionID(word: member)
+                if loop.enqueue(id, frame) > limit { closeSlow(id) }
+            }
+        } else {
+            // Rare: somebody's Close went out in this iteration, and nothing may follow it. Whoever got it in an earlier
+            // one is no longer in any list; see `takeLeaving`.
+            for member in members {
+                let id = ConnectionID(word: member)
+                guard let driver = driver(id), !driver.pointee.close.hasSent else { continue }
+                if loop.enqueue(id, frame) > limit { closeSlow(id) }
+            }
         }
         metrics.add(.deliveries, members.count * broadcast.messages)
         metrics.observe(.fanoutRecipients, UInt64(members.count))

@@ -81,9 +81,9 @@ package final class RedisEngine: Engine, @unchecked Sendable {
 
     package func publish(room: UnsafeRawBufferPointer, fields: UnsafeRawBufferPointer, ticket: Ticket) {
         let backlog = commandConnection.queuedBytes + fields.count
-        guard state.pointee.isAvailable, backlog <= settings.link.limits.outputBytes else {
-            return refusePublish(ticket)
-        }
+        guard state.pointee.isAvailable, fields.count <= settings.publicationBytes,
+            backlog <= settings.link.limits.outputBytes
+        else { return refusePublish(ticket) }
         let now = loop.now
         let sent = state.pointee.commands.send(CommandTag(ticket), expecting: .integer, now: now) { output in
             output.beginCommand(3)

@@ -1,5 +1,5 @@
-// From what an operator wrote to what rooms, connections and engines go by. The one translation, done once at the start;
-// the values have been checked, and no default is added here.
+// From what an operator wrote to what rooms, connections and engines go by. The one translation, done once at the
+// start; the values have been checked, and no default is added here.
 
 import Bytes
 import Reactor

@@ -1,6 +1,8 @@
 // One loop with everything that runs on it: shell, rooms, engine, client handler; and how it ends. Composition only.
+// Made by GatewayServer before the loop runs, then lives on the loop until it has ended.
 
 import Bytes
+import Logging
 import Reactor
 import Rooms
 import Synchronization
@@ -17,14 +19,16 @@ final class GatewayLoop: @unchecked Sendable {
     private let engine: any Engine
     private let clients: ClientHandler
 
-    init(loop: Loop, loops: [Loop], settings: ClientSettings, rules: RoomRules, engine: any Engine) {
+    init(
+        loop: Loop, loops: [Loop], settings: ClientSettings, rules: RoomRules, engine: any Engine, logger: Logger
+    ) {
         self.loop = loop
         self.engine = engine
         shell = LoopShell(
             loop: loop, loops: loops, settings: settings, path: engine is MemoryEngine ? .local : .engine)
         rooms = LoopRooms(
             loop: loop.index, loopCount: loops.count, rules: rules, outlet: shell, engine: engine)
-        clients = ClientHandler(shell: shell, rooms: rooms)
+        clients = ClientHandler(shell: shell, rooms: rooms, logger: logger)
         clientKind = loop.register(clients)
         loop.addHook(clients)
         loop.setLetterHandler(clients)
@@ -60,7 +64,7 @@ final class GatewayLoop: @unchecked Sendable {
 
     private func drain(from slot: UInt32, batch: Int, until deadline: MonotonicTime, _ remaining: Countdown) {
         guard shell.connectionCount > 0, loop.now < deadline else { return remaining.finishOne() }
-        let next = shell.closeSome(from: slot, most: batch, .shutdown)
+        let next = shell.closeSome(from: slot, most: batch, .shutdown) { [rooms] in rooms.wantsCloseHints($0) }
         loop.schedule(after: GatewayLoop.drainStep) { [self] in
             drain(from: next, batch: batch, until: deadline, remaining)
         }

@@ -1,9 +1,9 @@
 // The gateway as a whole: loops, listeners, engines, admin, signals, drain. Composition only; every decision is made in
 // the modules that it puts together.
 //
-// Start: claim the ports, make the loops, listen, say so in the log. End: SIGTERM or SIGINT drains, a second one ends at
-// once. Drain: /readyz says 503 first, listeners accept what waits and close, connections are closed with 3001 in paced
-// batches over the drain window.
+// Start: claim the ports, make the loops, listen, say so in the log. End: SIGTERM or SIGINT drains, a second one ends
+// at once. Drain: /readyz says 503 first, listeners accept what waits and close, connections are closed with 3001 in
+// paced batches over the drain window.
 
 import Bytes
 import Glibc
@@ -24,6 +24,7 @@ package final class GatewayServer: @unchecked Sendable {
     private var claims: [PortClaim] = []
     private var threads: [LoopThread] = []
     private let isDraining = Atomic<Bool>(false)
+    private var descriptorLimit: UInt64 = 0
     /// Where the client listener is bound; nil without one.
     package private(set) var clientAddress: SocketAddress?
     /// Where the admin listener is bound; nil without one.
@@ -50,6 +51,7 @@ package final class GatewayServer: @unchecked Sendable {
     /// Binds, starts the loops' threads and returns. Throws `GatewayFailure`; nothing runs then.
     package func start() throws {
         Signals.prepare([SIGTERM, SIGINT, SIGHUP])
+        descriptorLimit = DescriptorLimit.raise()
         try makeLoops()
         try listenForClients()
         try listenForAdmin()
@@ -89,7 +91,7 @@ package final class GatewayServer: @unchecked Sendable {
             loops.append(
                 GatewayLoop(
                     loop: loop, loops: bare, settings: settings, rules: rules,
-                    engine: try makeEngine(loop: loop, node: node)))
+                    engine: try makeEngine(loop: loop, node: node), logger: logger))
             pulses.append(LoopPulse())
         }
     }
@@ -156,7 +158,9 @@ package final class GatewayServer: @unchecked Sendable {
     }
 
     private func announce() {
-        var metadata: Logger.Metadata = ["loops": .stringConvertible(loops.count)]
+        var metadata: Logger.Metadata = [
+            "loops": .stringConvertible(loops.count), "descriptors.limit": .stringConvertible(descriptorLimit),
+        ]
         if let port = adminAddress?.port { metadata["admin.port"] = .stringConvertible(port) }
         guard let address = clientAddress, let port = address.port else {
             logger.info("no client listener", metadata: metadata)

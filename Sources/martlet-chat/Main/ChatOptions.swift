@@ -3,7 +3,9 @@
 import ArgumentParser
 import Client
 
-struct ChatOptions: ParsableArguments {
+struct ChatOptions: ParsableCommand {
+    static let configuration = CommandConfiguration(commandName: "martlet-chat")
+
     @Argument(help: "The gateway's WebSocket endpoint.")
     var url = "ws://127.0.0.1:8000/connection/websocket"
 
@@ -41,9 +43,11 @@ struct ChatOptions: ParsableArguments {
         On a terminal it opens a full screen; Ctrl-D or /quit leaves.
           martlet-chat --user ada --room lobby --room dev
 
-        In a pipe each line of the input is a message (or a slash command), each event a line of the output:
+        In a pipe each line of the input is a message (or a slash command), each event a line of the output. What is said
+        goes to the first --room, until /join names another:
           echo "deployed" | martlet-chat --user ci --room ops
           tail -f app.log | martlet-chat --json --room logs
+          martlet-chat --json --listen --room ops < /dev/null
 
         SCREEN
           Enter send · Up/Down history · Tab complete names and commands · PgUp/PgDn scroll · Alt-1..9 rooms

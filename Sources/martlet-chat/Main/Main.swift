@@ -96,7 +96,7 @@ enum Main {
 
 /// The standard descriptors.
 enum StandardStream {
-    /// Writes everything; false when the reader is gone. Waits while a pipe is full: who does not read is not told more.
+    /// Writes everything; false when the reader is gone. Waits while a pipe is full: who does not read misses nothing.
     @discardableResult
     static func write(_ bytes: [UInt8], to descriptor: Int32) -> Bool {
         var written = 0

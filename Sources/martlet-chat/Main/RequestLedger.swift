@@ -19,10 +19,8 @@ struct RequestLedger {
     /// The request that is being made: it may be answered (refused) before its id is known.
     private var issuing: Purpose?
 
-    /// Whether the status bar's own ping is under way.
-    var isMeasuring: Bool {
-        purposes.values.contains { if case .ping(isAsked: false) = $0 { true } else { false } }
-    }
+    /// Whether everything was answered.
+    var isEmpty: Bool { purposes.isEmpty && issuing == nil }
 
     mutating func begin(_ purpose: Purpose) { issuing = purpose }
 
@@ -35,15 +33,6 @@ struct RequestLedger {
         if let purpose = purposes.removeValue(forKey: request) { return purpose }
         defer { issuing = nil }
         return issuing
-    }
-}
-
-extension ChatShell {
-    /// Makes a request and remembers what for.
-    func issue(_ purpose: RequestLedger.Purpose, _ make: () -> RequestID) {
-        requests.begin(purpose)
-        let request = make()
-        requests.end(request)
     }
 }
 

@@ -83,10 +83,15 @@ package enum ChatAction: Equatable, Sendable {
 
 /// A moment on the user's wall clock; the shell reads it, so that nothing here needs a time zone.
 package struct LocalTime: Equatable, Sendable {
+    /// 2026.
     package var year: Int
+    /// 1 to 12.
     package var month: Int
+    /// 1 to 31.
     package var day: Int
+    /// 0 to 23.
     package var hour: Int
+    /// 0 to 59.
     package var minute: Int
 
     /// Collects the parts.

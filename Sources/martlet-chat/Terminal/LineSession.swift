@@ -8,6 +8,9 @@
 package struct LineSession: Sendable {
     /// Bytes in one line of input.
     package static let lineLimit = 65_536
+    /// Bytes of JSON in one message: the gateway's default limit for a whole command, less its envelope. It would end
+    /// the connection over a larger one.
+    package static let messageLimit = 65_000
 
     /// How events are written.
     package enum Format: Sendable {
@@ -112,6 +115,9 @@ package struct LineSession: Sendable {
     }
 
     private mutating func publish(_ text: String, in room: String, _ actions: inout [ChatAction]) {
+        guard MessageText.write(text).count <= Self.messageLimit else {
+            return refuse("a message has more than \(Self.messageLimit) bytes")
+        }
         published += 1
         unanswered.insert(published)
         actions.append(.publish(room: room, text: text, number: published))

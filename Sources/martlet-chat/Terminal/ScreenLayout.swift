@@ -11,12 +11,15 @@ package struct Frame: Equatable, Sendable {
     /// The cursor, counted from 0.
     package var cursor: (row: Int, column: Int)
 
+    /// Tuples have no conformance that could be synthesised from.
     package static func == (a: Frame, b: Frame) -> Bool { a.rows == b.rows && a.cursor == b.cursor }
 }
 
 /// A terminal's size in cells.
 package struct TerminalSize: Equatable, Sendable {
+    /// Lines.
     package var rows: Int
+    /// Cells in a line.
     package var columns: Int
 
     /// A size, at least 1 × 2; at most what a terminal can sensibly have.

@@ -5,8 +5,11 @@
 package struct TextStyle: Equatable, Sendable {
     /// A colour of the 256-colour palette; nil is the terminal's own.
     package var color: UInt8?
+    /// Stands out.
     package var isBold = false
+    /// Stands back.
     package var isDim = false
+    /// Light on dark and dark on light.
     package var isReversed = false
 
     /// The terminal's own look.

@@ -1,0 +1,111 @@
+// Vouching for a room when the master has begun a new life: called by each node, pipelined, for every room that it
+// serves, before its term is opened. The room's top is compared with what the node has seen of it at the end of the life
+// before. Lower, or another stream: the room gets a new epoch, so that no offset that somebody has seen is given away
+// again. Equal or higher: the room is vouched for and nothing else changes, so nobody is told anything.
+//
+// A node that comes when the term is open already (it was frozen longer than a lease) is compared with the top that the
+// room had when it entered the term. A call may be repeated with the same arguments. Cost in Redis: HMGET, and HSET and
+// PEXPIRE for each room and life.
+
+package import Bytes
+
+extension RedisScript {
+    /// KEYS stream, record. ARGV term, fresh epoch, history TTL, offset, epoch and term that were seen. Answers
+    /// `{state, top, epoch, previous epoch, shared offset}`.
+    package static let fence = RedisScript(
+        "fence", RoomRecordLua.opening,
+        #"""
+        local ttl = tonumber(ARGV[3])
+        local seen, epoch_seen = int(ARGV[4]) or 0, ARGV[5]
+        local r = redis.call('HMGET', KEYS[2], 'o', 'e', 't', 'p', 's', 'f')
+        local top, epoch, previous, shared = int(r[1]), r[2], r[4] or '', int(r[5]) or 0
+        if not is_epoch(previous) then previous = '' end
+        if not top or not is_epoch(epoch) then
+          if epoch_seen == ARGV[2] then return redis.error_reply(USED) end
+          create(epoch_seen, ttl)
+          return {1, 0, ARGV[2], epoch_seen, 0}
+        end
+        if r[3] ~= ARGV[1] and newer(r[3]) then return {9, r[3]} end
+        if epoch ~= epoch_seen then return {2, top, epoch, previous, shared} end
+        local bound = top
+        if r[3] == ARGV[1] and ARGV[6] ~= ARGV[1] then bound = math.min(top, int(r[6]) or 0) end
+        if seen > bound then
+          if used(epoch, previous) then return redis.error_reply(USED) end
+          renew(top, epoch, bound, ttl)
+          return {1, top, ARGV[2], epoch, bound}
+        end
+        if r[3] ~= ARGV[1] then
+          redis.call('HSET', KEYS[2], 't', ARGV[1], 'f', dec(top))
+          redis.call('PEXPIRE', KEYS[2], record_ttl(ttl))
+        end
+        return {0, top, epoch, previous, shared}
+        """#)
+}
+
+/// One call of the fence script.
+package struct FenceCall {
+    package var room: UnsafeRawBufferPointer
+    /// The term that begins.
+    package var term: RedisTerm
+    /// A fresh random epoch, in case the room needs one; not 0, never used twice.
+    package var freshEpoch: UInt64
+    package var historyTTL: Duration
+    /// The last position that the node saw delivered or acknowledged before the life before ended, and the term in which
+    /// it saw it. Taken down once, when the new life shows itself: what arrives later must not be counted in.
+    package var seen: RoomPosition
+    package var seenTerm: RedisTerm
+
+    package init(
+        room: UnsafeRawBufferPointer, term: RedisTerm, freshEpoch: UInt64, historyTTL: Duration, seen: RoomPosition,
+        seenTerm: RedisTerm
+    ) {
+        self.room = room
+        self.term = term
+        self.freshEpoch = freshEpoch
+        self.historyTTL = historyTTL
+        self.seen = seen
+        self.seenTerm = seenTerm
+    }
+
+    /// Appends the call, answered by an array (`FenceResult`).
+    package func append(to output: inout ByteBuffer, names: RedisNames) {
+        precondition(freshEpoch != 0 && seen.epoch != 0)
+        RedisScript.fence.begin(keys: 2, arguments: 6, in: &output)
+        output.appendRoomKeys(room, names)
+        output.appendArgument(term: term)
+        output.appendArgument(hexadecimal: freshEpoch)
+        output.appendArgument(milliseconds: historyTTL)
+        output.appendArgument(decimal: min(seen.offset, ScriptText.largest - 1))
+        output.appendArgument(hexadecimal: seen.epoch)
+        output.appendArgument(term: seenTerm)
+    }
+}
+
+/// The fence script's answer. Whether members at the seen position can go on is `record.continues(seen)`; only after
+/// `kept` need they not be told that the epoch is another.
+package enum FenceResult: Equatable, Sendable {
+    /// Nothing is missing: vouched for.
+    case kept(RoomRecord)
+    /// Something is missing: the room has got a new epoch.
+    case renewed(RoomRecord)
+    /// The room is in another epoch than the one that was seen; this node cannot vouch for it, nothing was changed.
+    case otherEpoch(RoomRecord)
+    /// The room is already in this later term.
+    case staleTerm(RedisTerm?)
+
+    /// Reads the answer; nil when it is none.
+    package init?(_ reply: RedisReply) {
+        guard let state = reply[0]?.integer else { return nil }
+        if state == 9 {
+            self = .staleTerm(reply[1].flatMap { RedisTerm(parsing: $0.bytes) })
+            return
+        }
+        guard reply.count == 5, let record = RoomRecord(reply, at: 1) else { return nil }
+        switch state {
+        case 0: self = .kept(record)
+        case 1: self = .renewed(record)
+        case 2: self = .otherEpoch(record)
+        default: return nil
+        }
+    }
+}

@@ -1,0 +1,207 @@
+// The registry of terms: which life of the master counts, which nodes there are, and whether everybody who served rooms
+// in the life before has fenced them. Called once after each new connection (announce) and each second (renew).
+//
+// One hash, so one slot: n number, i life, a when it was announced (ms, Redis' clock), k open or not; L:<node> when the
+// node's lease ends; W:<node> the node is waited for. The hash lives in the store that may have lost data: so nodes bring
+// along what they remember, and a number never falls below one that a living node knows. Bounded by the nodes of a
+// cluster; a node is forgotten one lease after its last call, by the others' calls.
+
+package import Bytes
+
+/// The scripts' common opening. KEYS[1] registry.
+private let registryOpening = #"""
+    local REGISTRY_TTL = 86400000
+    local function int(v)
+      if v and #v > 0 and #v <= 16 and not string.find(v, '[^0-9]') then
+        local n = tonumber(v)
+        if n <= 9007199254740990 then return n end
+      end
+    end
+    local function dec(n) return string.format('%.0f', n) end
+    local function put(...) redis.call('HSET', KEYS[1], ...) end
+    local t = redis.call('TIME')
+    local now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+    local function scan(lease, prune)
+      local awaited, living, all = 0, {}, redis.call('HGETALL', KEYS[1])
+      for i = 1, #all, 2 do
+        local kind, node = string.sub(all[i], 1, 2), string.sub(all[i], 3)
+        if kind == 'W:' then
+          awaited = awaited + 1
+        elseif kind == 'L:' then
+          local ends = int(all[i + 1]) or 0
+          if ends > now + lease then ends = 0 end
+          if ends > now or not prune then
+            living[#living + 1] = node
+          else
+            redis.call('HDEL', KEYS[1], all[i])
+          end
+        end
+      end
+      return awaited, living
+    end
+    local function settle(number, announced, open, lease)
+      redis.call('PEXPIRE', KEYS[1], REGISTRY_TTL)
+      if announced > now then
+        announced = now
+        put('a', dec(now))
+      end
+      local awaited, living = scan(lease, open)
+      if not open and (awaited == 0 or now - announced >= lease) then
+        open = true
+        put('k', '1')
+        for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
+          if string.sub(field, 1, 2) == 'W:' then redis.call('HDEL', KEYS[1], field) end
+        end
+      end
+      local wait = 0
+      if not open then wait = announced + lease - now end
+      local answer = {open and 0 or 1, number, wait, awaited}
+      for _, node in ipairs(living) do answer[#answer + 1] = node end
+      return answer
+    end
+
+    """#
+
+extension RedisScript {
+    /// KEYS registry. ARGV life, node, highest known number, lease, remembered nodes… Answers
+    /// `{state, number, ms to wait at most, nodes waited for, living nodes…}`.
+    package static let announceTerm = RedisScript(
+        "announce_term", registryOpening,
+        #"""
+        local lease = tonumber(ARGV[4])
+        local r = redis.call('HMGET', KEYS[1], 'n', 'i', 'a', 'k')
+        local number, announced, open = int(r[1]), int(r[3]) or now, r[4] == '1'
+        if not number or r[2] ~= ARGV[1] or number < int(ARGV[3]) then
+          number, announced, open = math.max(number or 0, int(ARGV[3])) + 1, now, false
+          put('n', dec(number), 'i', ARGV[1], 'a', dec(now), 'k', '0')
+          for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
+            local kind = string.sub(field, 1, 2)
+            if kind == 'L:' then put('W:' .. string.sub(field, 3), '1') end
+          end
+        end
+        local function await(node)
+          if not open and redis.call('HEXISTS', KEYS[1], 'F:' .. node) == 0 then put('W:' .. node, '1') end
+        end
+        put('L:' .. ARGV[2], dec(now + lease))
+        await(ARGV[2])
+        for i = 5, #ARGV do await(ARGV[i]) end
+        return settle(number, announced, open, lease)
+        """#)
+
+    /// KEYS registry. ARGV term, node, lease, `1` when the node has fenced. Answers as `announceTerm`, or `{9, term}`.
+    package static let renewTerm = RedisScript(
+        "renew_term", registryOpening,
+        #"""
+        local lease = tonumber(ARGV[3])
+        local r = redis.call('HMGET', KEYS[1], 'n', 'i', 'a', 'k')
+        local number = int(r[1])
+        if not number or not r[2] then return {9, ''} end
+        local term = dec(number) .. '.' .. r[2]
+        if term ~= ARGV[1] then return {9, term} end
+        put('L:' .. ARGV[2], dec(now + lease))
+        if ARGV[4] == '1' then redis.call('HDEL', KEYS[1], 'W:' .. ARGV[2]) end
+        return settle(number, int(r[3]) or now, r[4] == '1', lease)
+        """#)
+}
+
+/// Announcing the life in which a new connection finds the master.
+package struct AnnounceTermCall {
+    /// The registry's key.
+    package var registry: [UInt8]
+    /// The master's life; not 0.
+    package var life: UInt64
+    /// This node's incarnation.
+    package var node: [UInt8]
+    /// The highest number of a term that this node knows.
+    package var highestKnown: UInt64
+    /// The other nodes of the registry that this node saw last.
+    package var remembered: [[UInt8]]
+    package var lease: Duration
+
+    package init(
+        registry: [UInt8], life: UInt64, node: [UInt8], highestKnown: UInt64, remembered: [[UInt8]],
+        lease: Duration = .seconds(5)
+    ) {
+        self.registry = registry
+        self.life = life
+        self.node = node
+        self.highestKnown = highestKnown
+        self.remembered = remembered
+        self.lease = lease
+    }
+
+    /// Appends the call, answered by an array (`TermResult`).
+    package func append(to output: inout ByteBuffer) {
+        precondition(life != 0)
+        RedisScript.announceTerm.begin(keys: 1, arguments: 4 + remembered.count, in: &output)
+        registry.withUnsafeBytes { output.appendArgument($0) }
+        output.appendArgument(hexadecimal: life)
+        node.withUnsafeBytes { output.appendArgument($0) }
+        output.appendArgument(decimal: min(highestKnown, ScriptText.largest - 2))
+        output.appendArgument(milliseconds: lease)
+        for other in remembered { other.withUnsafeBytes { output.appendArgument($0) } }
+    }
+}
+
+/// Renewing a node's lease, telling that it has fenced, and asking whether the term is open.
+package struct RenewTermCall {
+    /// The registry's key.
+    package var registry: [UInt8]
+    package var term: RedisTerm
+    /// This node's incarnation.
+    package var node: [UInt8]
+    /// Every room that this node serves is fenced in this term.
+    package var hasFenced: Bool
+    package var lease: Duration
+
+    package init(registry: [UInt8], term: RedisTerm, node: [UInt8], hasFenced: Bool, lease: Duration = .seconds(5)) {
+        self.registry = registry
+        self.term = term
+        self.node = node
+        self.hasFenced = hasFenced
+        self.lease = lease
+    }
+
+    /// Appends the call, answered by an array (`TermResult`).
+    package func append(to output: inout ByteBuffer) {
+        RedisScript.renewTerm.begin(keys: 1, arguments: 4, in: &output)
+        registry.withUnsafeBytes { output.appendArgument($0) }
+        output.appendArgument(term: term)
+        node.withUnsafeBytes { output.appendArgument($0) }
+        output.appendArgument(milliseconds: lease)
+        output.appendArgument(hasFenced ? "1" : "0")
+    }
+}
+
+/// The registry's answer.
+package enum TermResult: Equatable, Sendable {
+    /// The term of this number is open for publishing. `nodes` are to be remembered.
+    case open(number: UInt64, nodes: [[UInt8]])
+    /// The term is not open: error 120. It opens when `awaited` nodes have fenced, or after `wait` at the latest.
+    case closed(number: UInt64, wait: Duration, awaited: Int, nodes: [[UInt8]])
+    /// Another term counts, or (nil) the registry is gone: announce again.
+    case staleTerm(RedisTerm?)
+
+    /// Reads the answer; nil when it is none.
+    package init?(_ reply: RedisReply) {
+        guard let state = reply[0]?.integer else { return nil }
+        if state == 9 {
+            self = .staleTerm(reply[1].flatMap { RedisTerm(parsing: $0.bytes) })
+            return
+        }
+        guard state == 0 || state == 1, let number = ScriptText.offset(reply[1]),
+            let wait = ScriptText.offset(reply[2]), let awaited = ScriptText.offset(reply[3])
+        else { return nil }
+        var nodes: [[UInt8]] = []
+        for index in 4..<max(4, reply.count) {
+            guard let node = reply[index], node.kind == .bulk else { return nil }
+            nodes.append(Array(node.bytes))
+        }
+        self =
+            state == 0
+            ? .open(number: number, nodes: nodes)
+            : .closed(
+                number: number, wait: .milliseconds(Int64(clamping: wait)), awaited: Int(clamping: awaited),
+                nodes: nodes)
+    }
+}
