@@ -24,7 +24,7 @@ SECONDS_PER_TARGET ?= 20
 SEED ?= $(shell date +%s)
 TARGET ?= http frames commands resp
 
-# $(call install,PACKAGES): nothing when all are there; else apt as root or through sudo, or one line that says what to do.
+# $(call install,PACKAGES): nothing when all are there; else apt as root or through sudo, or one line on what to do.
 define install
 [ -z "$(SKIP_SETUP)" ] || exit 0
 missing=
@@ -79,7 +79,7 @@ fuzz: setup ## seeded mutation fuzzing of every parser (SECONDS_PER_TARGET=20 SE
 	done
 
 .PHONY: fuzz-libfuzzer
-fuzz-libfuzzer: setup ## the same targets guided by coverage; what is found stays in .build/corpus (TARGET=frames SECONDS_PER_TARGET=60)
+fuzz-libfuzzer: setup ## the same targets guided by coverage, corpus in .build/corpus (TARGET=frames)
 	@swift build --scratch-path .build/libfuzzer -c release -Xswiftc -sanitize=fuzzer -Xswiftc -DLIBFUZZER \
 	    -Xswiftc -use-ld=lld --product martlet-fuzz
 	for target in $(TARGET); do
@@ -128,7 +128,10 @@ packages:
 
 .PHONY: toolchain
 toolchain:
-	@command -v swift >/dev/null || { echo "martlet: no 'swift' on PATH; install Swift 6.2 or later: https://swift.org/install" >&2; exit 1; }
+	@if ! command -v swift >/dev/null; then
+	    echo "martlet: no 'swift' on PATH; install Swift 6.2 or later: https://swift.org/install" >&2
+	    exit 1
+	fi
 	version="$$(swift --version 2>/dev/null | sed -n 's/.*Swift version \([0-9]*\.[0-9]*\).*/\1/p' | head -1)"
 	if [ "$$(printf '%s\n' 6.2 "$$version" | sort -V | head -1)" != 6.2 ]; then
 	    echo "martlet: Swift $$version is too old; 6.2 or later is needed: https://swift.org/install" >&2

@@ -59,7 +59,7 @@ let package = Package(
                 .product(name: "Configuration", package: "swift-configuration"),
             ]),
         library("Client", ["Bytes", "HTTP", "WebSocket", "Wire", "Reactor"]),
-        executable("martlet", ["Gateway", "Telemetry", argumentParser, logging]),
+        executable("martlet", ["Bytes", "Gateway", "Telemetry", argumentParser, logging]),
         library("ChatTerminal", path: "Sources/martlet-chat/Terminal"),
         executable(
             "martlet-chat", path: "Sources/martlet-chat/Main",

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What a message costs: Martlet's processor time per message beside that of the bare C server in floor/, measured by
-# martlet-load in the same run, the two in turn for several rounds, so that a machine that gets slower or faster meanwhile
-# changes both. Called by `make bench`; both servers run one loop and are ended by their process id.
+# martlet-load in the same run, the two in turn for several rounds, so that a machine that gets slower or faster
+# meanwhile changes both. Called by `make bench`; both servers run one loop and are ended by their process id.
 #
 # usage: bench.sh BIN-DIRECTORY OUTPUT-DIRECTORY     ROUNDS=5 SECONDS_EACH=3 MEMBERS=1000
 set -euo pipefail
@@ -23,7 +23,7 @@ finish() {
 }
 trap finish EXIT
 
-# start NAME COMMAND...: runs a server and waits for its "listening on HOST:PORT" (text log) or "listen.port" (JSON log).
+# start NAME COMMAND...: runs a server and waits for its "listening on HOST:PORT" (text) or "listen.port" (JSON).
 declare -A port_of pid_of
 start() {
     local name=$1 log="$out/$1.log" port=""
@@ -32,7 +32,8 @@ start() {
     pids+=($!)
     pid_of[$name]=$!
     for _ in $(seq 100); do
-        port=$(sed -nE 's/.*listening on [^ "]*:([0-9]+).*/\1/p; s/.*"listen\.port": ?"?([0-9]+).*/\1/p' "$log" | head -1)
+        port=$(sed -nE -e 's/.*listening on [^ "]*:([0-9]+).*/\1/p' \
+            -e 's/.*"listen\.port": ?"?([0-9]+).*/\1/p' "$log" | head -1)
         [ -n "$port" ] && break
         kill -0 "${pid_of[$name]}" 2>/dev/null || break
         sleep 0.1
@@ -74,10 +75,13 @@ measure() {
     value server_us_per_message "$report"
 }
 
-median() { printf '%s\n' "$@" | sort -n | awk '{ v[NR] = $1 } END { m = int((NR + 1) / 2); print NR % 2 ? v[m] : (v[m] + v[m + 1]) / 2 }'; }
+median() {
+    printf '%s\n' "$@" | sort -n |
+        awk '{ v[NR] = $1 } END { m = int((NR + 1) / 2); print NR % 2 ? v[m] : (v[m] + v[m + 1]) / 2 }'
+}
 
 # Stripped-down JSON by hand: names and numbers only.
-rows=()
+rows=() tables=()
 printf '%-28s %12s %12s %8s   %s\n' "server CPU per message" "floor, µs" "martlet, µs" "ratio" "($rounds rounds, medians)"
 for index in "${!cases[@]}"; do
     name=${cases[index]%%|*}
@@ -91,11 +95,14 @@ for index in "${!cases[@]}"; do
         martlet+=("$figure")
         ratios+=("$(awk -v a="${martlet[-1]}" -v b="${floor[-1]}" 'BEGIN { printf "%.3f", (b > 0 ? a / b : 0) }')")
     done
-    printf '%-28s %12.3f %12.3f %8.2f\n' "$name" "$(median "${floor[@]}")" "$(median "${martlet[@]}")" "$(median "${ratios[@]}")"
+    a=$(median "${floor[@]}") b=$(median "${martlet[@]}") ratio=$(median "${ratios[@]}")
+    printf '%-28s %12.3f %12.3f %8.2f\n' "$name" "$a" "$b" "$ratio"
+    tables+=("| ${name/ x / × } | $(printf '%.2f | %.2f | %.2f |' "$a" "$b" "$ratio")")
     join() { local IFS=,; echo "$*"; }
     rows+=("    {\"case\": \"$name\", \"command\": \"martlet-load ${options[*]}\",
-     \"floor_us\": [$(join "${floor[@]}")], \"martlet_us\": [$(join "${martlet[@]}")], \"ratios\": [$(join "${ratios[@]}")],
-     \"floor_median_us\": $(median "${floor[@]}"), \"martlet_median_us\": $(median "${martlet[@]}"), \"ratio_median\": $(median "${ratios[@]}")}")
+     \"floor_us\": [$(join "${floor[@]}")], \"martlet_us\": [$(join "${martlet[@]}")],
+     \"ratios\": [$(join "${ratios[@]}")],
+     \"floor_median_us\": $a, \"martlet_median_us\": $b, \"ratio_median\": $ratio}")
 done
 
 first=("$out"/raw/martlet-0-1.json)
@@ -111,4 +118,10 @@ report="$out/bench-$(date +%Y%m%dT%H%M%S).json"
     echo '  ]'
     echo '}'
 } >"$report"
-echo "written: $report, every run's report in $out/raw"
+# The same table for the documents.
+{
+    echo '| server CPU per message | bare C server, µs | Martlet, µs | ratio |'
+    echo '|---|---|---|---|'
+    printf '%s\n' "${tables[@]}"
+} >"$out/table.md"
+echo "written: $report, $out/table.md, every run's report in $out/raw"

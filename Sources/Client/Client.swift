@@ -162,17 +162,20 @@ package final class Client: ConnectionHandler {
         }
         guard !isLookingUp else { return }  // its answer serves this attempt as well
         isLookingUp = true
-        HostLookup.start(options.url.host, port: options.url.port) {
-            [loop, mailbox = Unchecked(self)] addresses, failure in
-            loop.execute { mailbox.value.lookedUp(addresses, failure) }
+        Resolver.resolve(options.url.host, port: options.url.port, on: loop) { [mailbox = Unchecked(self)] in
+            mailbox.value.lookedUp($0)
         }
     }
 
-    private func lookedUp(_ addresses: [SocketAddress], _ failure: String) {
+    private func lookedUp(_ answer: Resolver.Answer) {
         isLookingUp = false
         guard isOpening, link == nil else { return }
-        candidates = addresses
-        tryNext(failure)
+        switch answer {
+        case .found(let addresses):
+            candidates = addresses
+            tryNext("")
+        case .failed(let failure): tryNext(failure)
+        }
     }
 
     private func tryNext(_ failure: String) {

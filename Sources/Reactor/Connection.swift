@@ -84,6 +84,8 @@ struct Connection: ~Copyable {
         static let ending = Flags(rawValue: 1 << 10)
         /// The socket was full since the handler last heard `drained`.
         static let heldBack = Flags(rawValue: 1 << 11)
+        /// The last word is queued: no more output is taken. Input still comes.
+        static let sealed = Flags(rawValue: 1 << 12)
     }
 
     var transport = Transport()

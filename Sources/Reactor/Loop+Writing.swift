@@ -33,6 +33,10 @@ extension Loop {
         return connection.pointee.output.bytes
     }
 
+    /// Takes no more output for the connection: what was queued is its last word. Broadcasts that still name it are
+    /// dropped here, where it costs nothing.
+    package func sealOutput(_ id: ConnectionID) { find(id)?.pointee.flags.insert(.sealed) }
+
     /// Drops what waits and was not begun to be sent, so that a last word need not wait behind it.
     package func dropUnsent(_ id: ConnectionID) {
         find(id)?.pointee.output.removeUnsent(pool: &state.pointee.pool)
@@ -59,7 +63,9 @@ extension Loop {
 
     /// The connection of `id` if it still takes output: whatever followed the last words would be a protocol error.
     private func findTaking(_ id: ConnectionID) -> UnsafeMutablePointer<Connection>? {
-        guard let connection = find(id), !connection.pointee.flags.contains(.ending) else { return nil }
+        guard let connection = find(id), connection.pointee.flags.isDisjoint(with: [.ending, .sealed]) else {
+            return nil
+        }
         return connection
     }
 

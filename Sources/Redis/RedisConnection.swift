@@ -110,13 +110,13 @@ package final class RedisConnection: ConnectionHandler, @unchecked Sendable {
         // A look-up that outlived its attempt is waited for: no second thread joins it.
         guard !isResolving else { return }
         isResolving = true
-        HostResolver.resolve(host, port: port, on: loop) { [weak self] in self?.resolved($0) }
+        Resolver.resolve(host, port: port, on: loop) { [weak self] in self?.resolved($0) }
     }
 
-    private func resolved(_ addresses: [SocketAddress]) {
+    private func resolved(_ answer: Resolver.Answer) {
         isResolving = false
         guard case .connecting = supervisor.phase, current == nil else { return }
-        guard !addresses.isEmpty else { return abandon(.unresolved) }
+        guard case .found(let addresses) = answer else { return abandon(.unresolved) }
         // Each attempt takes the next address, so that one that is dead does not stand in the way of the others.
         connect(to: addresses[(attempts - 1) % addresses.count])
     }

@@ -124,10 +124,10 @@ package enum MetricCatalogue {
             from: .sum(CellLayout.handshakes), "WebSocket opening handshakes by result."),
         MetricDefinition(
             "martlet_received_bytes", .counter, unit: .bytes, from: .sum(CellLayout.receivedBytes),
-            "Bytes read from clients' sockets."),
+            "Bytes read from sockets: clients, admin listener and engine links."),
         MetricDefinition(
             "martlet_sent_bytes", .counter, unit: .bytes, from: .sum(CellLayout.sentBytes),
-            "Bytes written to clients' sockets."),
+            "Bytes written to sockets: clients, admin listener and engine links."),
         MetricDefinition(
             "martlet_frames_received", .counter, labels: [MetricLabel("opcode", Labels.Opcode.self)],
             from: .sum(CellLayout.frames), "WebSocket frames received."),
@@ -199,6 +199,9 @@ package enum MetricCatalogue {
         MetricDefinition(
             "martlet_engine_reconnects", .counter, from: .sum(CellLayout.engineReconnects),
             "Engine links that were opened again after a loss."),
+        MetricDefinition(
+            "martlet_engine_messages_skipped", .counter, from: .sum(CellLayout.engineMessagesSkipped),
+            "Messages out of the engine that were no sound publication and reached nobody."),
     ]
 
     private static let process = [

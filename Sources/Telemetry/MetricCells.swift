@@ -117,8 +117,10 @@ public enum CellLayout {
     @inlinable public static var engineDuration: Int { engineCommands + 6 * 5 }
     /// Links opened again.
     @inlinable public static var engineReconnects: Int { engineDuration + 6 * BucketLadder.latency.cellCount }
+    /// Messages out of the engine that were skipped.
+    @inlinable public static var engineMessagesSkipped: Int { engineReconnects + 1 }
     /// One cell a reason.
-    @inlinable public static var acceptErrors: Int { engineReconnects + 1 }
+    @inlinable public static var acceptErrors: Int { engineMessagesSkipped + 1 }
     /// Commands times results.
     @inlinable public static var commands: Int { acceptErrors + 5 }
     /// Cells of one shard.
@@ -166,6 +168,8 @@ extension Counter {
     }
     /// Links to the engine that were opened again.
     @inlinable public static var engineReconnects: Counter { Counter(cell: CellLayout.engineReconnects) }
+    /// `martlet_engine_messages_skipped_total`
+    @inlinable public static var engineMessagesSkipped: Counter { Counter(cell: CellLayout.engineMessagesSkipped) }
     /// accept() calls that failed.
     @inlinable public static func acceptErrors(_ reason: Labels.AcceptError) -> Counter {
         Counter(cell: CellLayout.acceptErrors + reason.rawValue)

@@ -1,6 +1,7 @@
 // The root command: what `martlet --help` teaches.
 
 import ArgumentParser
+import Bytes
 import Gateway
 
 struct Martlet: ParsableCommand {

@@ -55,6 +55,8 @@ enum RepositoryRules {
         "martlet-chat": ["Bytes", "Wire", "Telemetry", "Client", "Reactor", "CLinux", "ChatTerminal"],
         "LoadCore": ["Bytes", "HTTP", "WebSocket", "Wire", "Telemetry", "Reactor"],
         "martlet-load": ["Bytes", "LoadCore"],
+        "VerifyCore": ["Bytes", "HTTP", "WebSocket", "Wire", "Telemetry", "Reactor", "Client", "LoadCore"],
+        "martlet-verify": ["Bytes", "LoadCore", "VerifyCore"],
     ]
 
     /// Modules of others that are quarantined, and the only targets that may import them.

@@ -18,7 +18,7 @@ enum Fault: Sendable, Equatable {
     case misroute(Int)
     /// Every n-th publication is answered with error 111.
     case refuse(Int)
-    /// The upgrade is answered with 503, the subscription with error 103, or the connection is closed with 3501 after it.
+    /// The upgrade is answered with 503, the subscription with error 103, or the connection is closed with 3501 then.
     case unavailable
     case denySubscribe
     case closeAfterJoin

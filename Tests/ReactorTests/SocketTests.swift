@@ -159,7 +159,8 @@ private struct Server {
     @Test(arguments: [false, true]) func echoOverAUnixSocket(isAbstract: Bool) throws {
         let path = (isAbstract ? "\0" : "") + temporaryPath()
         defer { unlink(path) }
-        let server = try Server(at: #require(SocketAddress(unixPath: path)))
+        let address = try #require(SocketAddress(unixPath: path))
+        let server = try Server(at: address)
         let loop = server.loop
         server.recorder.onReceived = { loop.write($0, $1) }
         let client = Recorder(loop)
@@ -179,7 +180,8 @@ private struct Server {
         // A write without MSG_NOSIGNAL would end the test process here: nothing in it ignores SIGPIPE.
         let path = temporaryPath()
         defer { unlink(path) }
-        let server = try Server(at: #require(SocketAddress(unixPath: path)))
+        let address = try #require(SocketAddress(unixPath: path))
+        let server = try Server(at: address)
         let (peer, id) = try server.connect()
         server.loop.pauseReading(id)
         peer.close()

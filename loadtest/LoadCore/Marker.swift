@@ -39,7 +39,7 @@ package struct Marker: Equatable, Sendable {
         target.storeBytes(of: UInt8(ascii: "@"), toByteOffset: 38, as: UInt8.self)
     }
 
-    /// Calls `body` with every mark in `bytes`, in order; returns how many there were. A torn or foreign `@` is skipped.
+    /// Calls `body` with every mark in `bytes`, in order; returns how many. Torn and foreign `@` are skipped.
     @discardableResult
     package static func forEach(in bytes: UnsafeRawBufferPointer, _ body: (Marker) -> Void) -> Int {
         var found = 0

@@ -171,8 +171,8 @@ package struct RunOutcome: Sendable {
         row(
             "connections",
             "\(result["opened"]) opened in \(short(Double(openingTime.wholeMilliseconds) / 1000)) s, "
-                + "\(result["failed"]) failed, \(result["closed_early"]) closed early, \(result["pings"]) pings answered"
-        )
+                + "\(result["failed"]) failed, \(result["closed_early"]) closed early, "
+                + "\(result["pings"]) pings answered")
         if let connect = result.latencies["connect"], connect.count > 0 { row("  connect", connect.line) }
         for (reason, times) in result.failures.sorted(by: { $0.value > $1.value }) {
             row("  failure", "\(times) × \(reason)")

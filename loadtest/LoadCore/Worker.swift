@@ -2,7 +2,7 @@
 // lines of text over the worker's standard input and output:
 //
 //   in   plan KEY VALUE … | open | go NANOSECONDS | expect DELIVERIES | end of input: exit
-//   out  progress OPENED FAILED LOST DELIVERED | ready | published ROOM PUBLISHER COUNT … | stopped | result lines | done
+//   out  progress OPENED FAILED LOST DELIVERED | ready | published ROOM PUBLISHER COUNT | stopped | results | done
 //
 // The main thread reads, the loop's thread does everything else. Lines are few and short; a run sends some thousands.
 

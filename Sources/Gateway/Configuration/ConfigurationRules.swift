@@ -49,6 +49,17 @@ enum ConfigurationRules {
                         + "\(ConfigurationUnits.text(size: client.queueMaxSize)): it could never be delivered"
                 ))
         }
+        // Redis closes a subscriber's connection when 32 MiB wait for it (client-output-buffer-limit): publications of
+        // that order would cut every instance off.
+        let redisLimit = 8 << 20
+        if configuration.engine.redis.url != nil, client.maxMessageSize > redisLimit {
+            problems.append(
+                problem(
+                    "client.maxMessageSize",
+                    "\(ConfigurationUnits.text(size: client.maxMessageSize)) must not be above "
+                        + "\(ConfigurationUnits.text(size: redisLimit)) with engine.redis.url: Redis cuts off "
+                        + "subscribers for whom that much waits"))
+        }
         let named = configuration.rooms.namespaces.sorted { $0.key < $1.key }.map { ("namespaces." + $0.key, $0.value) }
         for (name, options) in [("default", configuration.rooms.default)] + named {
             guard let limit = options.maxMessageSize, limit > client.maxMessageSize else { continue }

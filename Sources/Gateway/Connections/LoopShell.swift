@@ -72,6 +72,7 @@ final class LoopShell: Outlet {
         scratch.removeAll()
         ClosePayload.appendFrame(code, reason: text, to: &scratch)
         loop.write(id, scratch.bytes)
+        loop.sealOutput(id)
         loop.resumeReading(id)
         loop.setTimer(id, after: settings.closeTimeout)
         leaving.append(id)

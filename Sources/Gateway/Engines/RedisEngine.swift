@@ -194,6 +194,7 @@ package final class RedisEngine: Engine, @unchecked Sendable {
     /// Counts a message that was skipped and says so, sampled; its content stays out of the log.
     func skip(room: UnsafeRawBufferPointer, _ reason: StaticString) {
         state.pointee.skipped += 1
+        metrics.add(.engineMessagesSkipped)
         guard let logger, let left = state.pointee.skips.admit(at: loop.now) else { return }
         var metadata = metadata()
         metadata["martlet.room"] = .string(String(decoding: room, as: UTF8.self))

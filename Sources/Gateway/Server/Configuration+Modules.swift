@@ -67,7 +67,8 @@ extension ClientSettings {
 }
 
 extension RedisEngineSettings {
-    init(_ options: GatewayConfiguration.Redis, url: RedisURL, node: String) throws(GatewayFailure) {
+    init(_ configuration: GatewayConfiguration, url: RedisURL, node: String) throws(GatewayFailure) {
+        let options = configuration.engine.redis
         guard let names = RedisNames(prefix: options.prefix) else {
             throw GatewayFailure(.failed, "engine.redis.prefix: \(options.prefix) cannot be part of a Redis key here")
         }
@@ -82,7 +83,10 @@ extension RedisEngineSettings {
             case .tcp(let host, let port): .tcp(host: host, port: port)
             case .unix(let path): .unix(path: path)
             }
-        self.init(endpoint: endpoint, link: link, names: names)
+        // A publication is a client's message and what we add: author, envelope.
+        self.init(
+            endpoint: endpoint, link: link, names: names,
+            publicationBytes: max(1 << 20, configuration.client.maxMessageSize + 64 * 1024))
     }
 }
 

@@ -15,7 +15,7 @@ final class GatewayLoop: @unchecked Sendable {
     let loop: Loop
     let clientKind: UInt8
     private let shell: LoopShell
-    private let rooms: LoopRooms
+    let rooms: LoopRooms
     private let engine: any Engine
     private let clients: ClientHandler
 

@@ -48,8 +48,18 @@ package final class GatewayServer: @unchecked Sendable {
             loops: configuration.loops, version: MartletVersion.current, droppedLogLines: droppedLogLines)
     }
 
-    /// Binds, starts the loops' threads and returns. Throws `GatewayFailure`; nothing runs then.
+    /// Binds, starts the loops' threads and returns. Throws `GatewayFailure`; nothing runs and no port is held then.
     package func start() throws {
+        do {
+            try launch()
+        } catch {
+            for loop in loops { loop.loop.stop() }
+            end()
+            throw error
+        }
+    }
+
+    private func launch() throws {
         Signals.prepare([SIGTERM, SIGINT, SIGHUP])
         descriptorLimit = DescriptorLimit.raise()
         try makeLoops()
@@ -62,15 +72,21 @@ package final class GatewayServer: @unchecked Sendable {
             loop.startHousekeeping()
         }
         announce()
-        threads = try loops.map { try LoopThread($0.loop, name: "loop-\($0.loop.index)") }
+        for loop in loops { threads.append(try LoopThread(loop.loop, name: "loop-\(loop.loop.index)")) }
     }
 
     /// Waits until the gateway has ended. Call once, after `start`.
     package func wait() {
+        end()
+        logger.info("stopped")
+    }
+
+    private func end() {
         for thread in threads { thread.join() }
+        threads = []
         for loop in loops { loop.dismantle() }
         loops = []
-        logger.info("stopped")
+        claims = []
     }
 
     /// Drains and ends, as SIGTERM does. Any thread.
@@ -103,7 +119,7 @@ package final class GatewayServer: @unchecked Sendable {
             return MemoryEngine()
         }
         return try RedisEngine(
-            loop: loop, settings: RedisEngineSettings(configuration.engine.redis, url: url, node: node), logger: logger)
+            loop: loop, settings: RedisEngineSettings(configuration, url: url, node: node), logger: logger)
     }
 
     private func listenForClients() throws {

@@ -2,7 +2,7 @@
 // in the life before has fenced them. Called once after each new connection (announce) and each second (renew).
 //
 // One hash, so one slot: n number, i life, a when it was announced (ms, Redis' clock), k open or not; L:<node> when the
-// node's lease ends; W:<node> the node is waited for. The hash lives in the store that may have lost data: so nodes bring
+// node's lease ends; W:<node> the node is waited for; F:<node> it has fenced before the term was open. The hash lives in the store that may have lost data: so nodes bring
 // along what they remember, and a number never falls below one that a living node knows. Bounded by the nodes of a
 // cluster; a node is forgotten one lease after its last call, by the others' calls.
 
@@ -50,7 +50,8 @@ private let registryOpening = #"""
         open = true
         put('k', '1')
         for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
-          if string.sub(field, 1, 2) == 'W:' then redis.call('HDEL', KEYS[1], field) end
+          local kind = string.sub(field, 1, 2)
+          if kind == 'W:' or kind == 'F:' then redis.call('HDEL', KEYS[1], field) end
         end
       end
       local wait = 0
@@ -77,6 +78,7 @@ extension RedisScript {
           for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
             local kind = string.sub(field, 1, 2)
             if kind == 'L:' then put('W:' .. string.sub(field, 3), '1') end
+            if kind == 'F:' then redis.call('HDEL', KEYS[1], field) end
           end
         end
         local function await(node)
@@ -99,7 +101,10 @@ extension RedisScript {
         local term = dec(number) .. '.' .. r[2]
         if term ~= ARGV[1] then return {9, term} end
         put('L:' .. ARGV[2], dec(now + lease))
-        if ARGV[4] == '1' then redis.call('HDEL', KEYS[1], 'W:' .. ARGV[2]) end
+        if ARGV[4] == '1' and r[4] ~= '1' then
+          put('F:' .. ARGV[2], '1')
+          redis.call('HDEL', KEYS[1], 'W:' .. ARGV[2])
+        end
         return settle(number, int(r[3]) or now, r[4] == '1', lease)
         """#)
 }

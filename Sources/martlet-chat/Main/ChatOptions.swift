@@ -1,7 +1,7 @@
 // The command line of martlet-chat: flags, and the help that teaches its use. Parsed once; nothing else reads argv.
 
 import ArgumentParser
-import Client
+import ChatTerminal
 
 struct ChatOptions: ParsableCommand {
     static let configuration = CommandConfiguration(commandName: "martlet-chat")
@@ -43,8 +43,8 @@ struct ChatOptions: ParsableCommand {
         On a terminal it opens a full screen; Ctrl-D or /quit leaves.
           martlet-chat --user ada --room lobby --room dev
 
-        In a pipe each line of the input is a message (or a slash command), each event a line of the output. What is said
-        goes to the first --room, until /join names another:
+        In a pipe each line of the input is a message (or a slash command), each event a line of the output. What is
+        said goes to the first --room, until /join names another:
           echo "deployed" | martlet-chat --user ci --room ops
           tail -f app.log | martlet-chat --json --room logs
           martlet-chat --json --listen --room ops < /dev/null
@@ -54,7 +54,7 @@ struct ChatOptions: ParsableCommand {
           Ctrl-A/E begin/end · Ctrl-W/U/K delete · Ctrl-Y put back · Ctrl-L redraw · Ctrl-Z suspend · Ctrl-C clear, quit
 
         COMMANDS
-        \(ChatManual.commands)
+        \(ChatCommand.helpLines.map { "  " + $0 }.joined(separator: "\n"))
 
         JSON EVENTS (one object a line; fields with ? are absent where there is nothing to say)
           {"event":"connecting","url"}

@@ -51,7 +51,7 @@ final class ChatShell {
     private var backlog: [UInt8] = []
 
     init(_ settings: ClientOptions, _ options: ChatOptions, usesScreen: Bool, usesColor: Bool) throws {
-        registry = MetricRegistry(loops: 1, version: Main.version)
+        registry = MetricRegistry(loops: 1, version: MartletVersion.current)
         loop = try Loop(metrics: registry.shard(0))
         client = Client(loop: loop, options: settings)
         url = settings.url.description

@@ -2,6 +2,7 @@
 // Nothing else here exits.
 
 import ArgumentParser
+import Bytes
 import ChatTerminal
 import Client
 import Glibc
@@ -18,12 +19,9 @@ enum ExitStatus: Int32 {
 
 @main
 enum Main {
-    /// Told to the server and by --version.
-    static let version = "0.1.0"
-
     static func main() {
         let options = parse()
-        if options.version { answer("martlet-chat \(version)\n") }
+        if options.version { answer("martlet-chat \(MartletVersion.current)\n") }
         let settings: ClientOptions
         do {
             settings = try clientOptions(options)
@@ -66,7 +64,7 @@ enum Main {
         var settings = ClientOptions(url: url)
         settings.token = token
         settings.name = "martlet-chat"
-        settings.version = version
+        settings.version = MartletVersion.current
         return settings
     }
 

@@ -2,8 +2,8 @@
 // messages and the clipping of bars all ask here, so they cannot disagree.
 //
 // Pure functions over Unicode properties of the standard library plus one table (East Asian Width W and F, UAX #11,
-// without the emoji, which the property "emoji presentation" covers). Terminals disagree about joined emoji; we take the
-// cells of the widest part, and the renderer switches line wrapping off so that a disagreement stays in its row.
+// without the emoji, which the property "emoji presentation" covers). Terminals disagree about joined emoji; we take
+// the cells of the widest part, and the renderer switches line wrapping off so that a disagreement stays in its row.
 
 /// Widths of text in terminal cells.
 package enum CharacterWidth {

@@ -86,9 +86,8 @@ struct MartletFuzz: ParsableCommand {
 
     private func fail(_ how: String, _ shared: SharedInput) throws {
         let hex = shared.input.map { String(UInt16($0) + 256, radix: 16).dropFirst() }.joined()
-        print(
-            "\(target.rawValue): BROKEN: \(how), seed \(seed), input \(shared.executions) of \(shared.input.count) bytes:"
-        )
+        print("\(target.rawValue): BROKEN: \(how), seed \(seed)")
+        print("input \(shared.executions), \(shared.input.count) bytes:")
         print(hex)
         print("again: martlet-fuzz --target \(target.rawValue) --input \(hex)")
         throw ExitCode(1)

@@ -2,6 +2,7 @@
 // One record a publication, O(1) a call, on the driver's loop.
 
 package import Bytes
+import LoadCore
 
 extension Checker {
     /// A publication is sent for the first time. Sequence numbers of a publisher in a room count from 1 without holes.

@@ -1,0 +1,58 @@
+import Bytes
+import Redis
+import Testing
+
+@Suite("Replies of scripts")
+struct ScriptReplyTests {
+    func parse<Result>(_ text: String, _ body: (RedisReply) -> Result) -> Result? {
+        var reader = ReplyReader()
+        Array(text.utf8).withUnsafeBytes { reader.feed($0) }
+        return reader.next().map(body)
+    }
+
+    @Test("what is no answer of a script is refused and never traps")
+    func nonsense() {
+        let pieces = [
+            "$-1\r\n", "*0\r\n", "*-1\r\n", ":0\r\n", ":1\r\n", ":9\r\n", ":-1\r\n", ":9223372036854775807\r\n",
+            ":-9223372036854775808\r\n", "$0\r\n\r\n", "$16\r\n00000000000000a1\r\n", "$16\r\n0000000000000000\r\n",
+            "$16\r\nABCDEFABCDEFABCD\r\n", "$18\r\n7.00000000000000a1\r\n", "+OK\r\n", "-ERR x\r\n", ":9007199254740992\r\n",
+        ]
+        var random = SeededRandom(seed: 77)
+        for round in 0..<20_000 {
+            let count = Int.random(in: 0...10, using: &random)
+            var text = "*\(count)\r\n"
+            for index in 0..<count {
+                text += index == 0 ? [":0\r\n", ":1\r\n", ":2\r\n", ":9\r\n", ":5\r\n"].randomElement(using: &random)!
+                    : pieces.randomElement(using: &random)!
+            }
+            let read: Void? = parse(round % 50 == 0 ? pieces.randomElement(using: &random)! : text) { reply in
+                if case .published(let position)? = PublishResult(reply) {
+                    #expect(position.offset > 0 && position.offset < 1 << 53 && position.epoch != 0)
+                }
+                _ = PositionResult(reply)
+                _ = FenceResult(reply)
+                _ = TermResult(reply)
+                for mode in [HistoryMode.forward, .reverse, .recover] {
+                    guard case .result(let result)? = HistoryResult.read(reply, mode: mode) else { continue }
+                    for index in -1...result.count { _ = result.fields(at: index) }
+                    for index in 0..<result.count {
+                        let offset = result.offset(at: index)
+                        #expect(offset > 0 && offset <= result.record.top.offset)
+                    }
+                }
+            }
+            #expect(read != nil)
+        }
+    }
+
+    @Test("a history with more entries than offsets is refused")
+    func tooManyEntries() {
+        let head = ":0\r\n:5\r\n$16\r\n00000000000000a1\r\n$0\r\n\r\n:0\r\n:1\r\n"
+        func isRead(_ start: Int, _ entries: Int, _ mode: HistoryMode) -> Bool {
+            let text = "*\(7 + entries)\r\n" + head + ":\(start)\r\n" + String(repeating: "$1\r\nx\r\n", count: entries)
+            return parse(text) { HistoryResult.read($0, mode: mode) != nil } ?? false
+        }
+        #expect(isRead(1, 5, .forward) && !isRead(1, 6, .forward) && isRead(5, 1, .forward) && !isRead(6, 1, .forward))
+        #expect(isRead(5, 5, .reverse) && !isRead(5, 6, .reverse) && !isRead(0, 1, .reverse) && isRead(0, 0, .reverse))
+    }
+}
