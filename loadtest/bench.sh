@@ -28,7 +28,9 @@ declare -A port_of pid_of
 start() {
     local name=$1 log="$out/$1.log" port=""
     shift
-    "$@" >"$log" 2>&1 &
+    # Emptied here, not by the background job: what an earlier run wrote must not be read as this one's.
+    : >"$log"
+    "$@" >>"$log" 2>&1 &
     pids+=($!)
     pid_of[$name]=$!
     for _ in $(seq 100); do
@@ -82,7 +84,8 @@ median() {
 
 # Stripped-down JSON by hand: names and numbers only.
 rows=() tables=()
-printf '%-28s %12s %12s %8s   %s\n' "server CPU per message" "floor, µs" "martlet, µs" "ratio" "($rounds rounds, medians)"
+printf '%-28s %12s %12s %8s   %s\n' \
+    "server CPU per message" "floor, µs" "martlet, µs" "ratio" "($rounds rounds, medians)"
 for index in "${!cases[@]}"; do
     name=${cases[index]%%|*}
     read -ra options <<<"${cases[index]#*|}"

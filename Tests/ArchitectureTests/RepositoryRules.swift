@@ -55,7 +55,9 @@ enum RepositoryRules {
         "martlet-chat": ["Bytes", "Wire", "Telemetry", "Client", "Reactor", "CLinux", "ChatTerminal"],
         "LoadCore": ["Bytes", "HTTP", "WebSocket", "Wire", "Telemetry", "Reactor"],
         "martlet-load": ["Bytes", "LoadCore"],
-        "VerifyCore": ["Bytes", "HTTP", "WebSocket", "Wire", "Telemetry", "Reactor", "Client", "LoadCore"],
+        "VerifyCore": [
+            "Bytes", "HTTP", "WebSocket", "Wire", "Telemetry", "Reactor", "Client", "LoadCore", "CLinux",
+        ],
         "martlet-verify": ["Bytes", "LoadCore", "VerifyCore"],
     ]
 

@@ -64,6 +64,9 @@ package struct StreamCursor {
 
     enum Phase: Equatable { case starting, following, lost(ContinuityLoss) }
 
+    // Offsets stay exact in every language of the clients (JavaScript, Lua): below 2⁵³. A message above it is a forgery.
+    private static let largestOffset: UInt64 = (1 << 53) - 1
+
     private let limits: Limits
     private(set) var phase = Phase.starting
     /// The epoch that is followed; 0 while starting.
@@ -80,6 +83,8 @@ package struct StreamCursor {
     private var rumouredWhenAsked: UInt64 = 0
     private var deliveredWhenAsked: UInt64 = 0
     private var isDoubtful = false
+    // Something was dropped that may belong to the epoch that is adopted next.
+    private var hasDropped = false
     private var isAsking = false
     private var asked: UInt64 = 0
     private var requestNumber: UInt32 = 0
@@ -105,13 +110,20 @@ package struct StreamCursor {
 
     /// Begins, or begins anew, at the position that members are told.
     package mutating func adopt(_ position: StreamPosition) {
-        let hadHeld = heldEpoch == position.epoch
+        precondition(position.epoch != 0 && position.offset <= StreamCursor.largestOffset)
+        if heldEpoch != position.epoch {
+            hasDropped = hasDropped || !held.isEmpty
+            release(all: true)
+            rumoured = 0
+        }
         phase = .following
         epoch = position.epoch
+        heldEpoch = position.epoch
         delivered = position.offset
-        if !hadHeld { release(all: true) }
-        rumoured = hadHeld ? max(rumoured, position.offset) : position.offset
-        isDoubtful = false
+        rumoured = max(rumoured, position.offset)
+        // The position is as old as its way here; what was dropped on that way is found by asking once more.
+        isDoubtful = hasDropped
+        hasDropped = false
         isAsking = false
         release(all: false)
     }
@@ -120,10 +132,11 @@ package struct StreamCursor {
     package mutating func live(
         offset: UInt64, epoch: UInt64, payload: @autoclosure () -> Payload
     ) -> Verdict {
+        guard offset > 0, offset <= StreamCursor.largestOffset, epoch != 0 else { return .drop }
         switch phase {
-        case .lost: return .drop
-        case .starting:
+        case .starting, .lost:
             if heldEpoch != epoch {
+                hasDropped = hasDropped || heldEpoch != 0
                 release(all: true)
                 heldEpoch = epoch
                 rumoured = 0
@@ -133,6 +146,7 @@ package struct StreamCursor {
             guard epoch == self.epoch else {
                 // A new stream, a late message of the former one or a forgery: the store knows.
                 isDoubtful = true
+                hasDropped = true
                 return .drop
             }
             guard offset > delivered else { return .drop }
@@ -161,7 +175,7 @@ package struct StreamCursor {
     package mutating func takeRequest() -> StreamRequest? {
         guard phase == .following, !isAsking, isDoubtful || rumoured > delivered else { return nil }
         isAsking = true
-        requestNumber &+= 1
+        requestNumber = requestNumber == .max ? 1 : requestNumber + 1
         deliveredWhenAsked = delivered
         rumouredWhenAsked = rumoured
         guard rumoured > delivered, !isDoubtful else {
@@ -261,6 +275,7 @@ package struct StreamCursor {
 
     private mutating func lose(_ loss: ContinuityLoss) {
         phase = .lost(loss)
+        hasDropped = hasDropped || !held.isEmpty
         release(all: true)
         heldEpoch = 0
         rumoured = 0

@@ -3,7 +3,7 @@
 // pieces with their times and is pumped by a hook and a 4 ms timer. Bounded: 1 MiB held a direction, then the reading
 // end is paused, so that back-pressure works through the proxy as without it.
 
-package import Bytes
+import Bytes
 package import Reactor
 
 /// Relays connections to one target, with faults.

@@ -2,7 +2,7 @@
 // lengths. By default it behaves: PING, AUTH, SELECT, CLIENT, SUBSCRIBE, UNSUBSCRIBE, PUBLISH with real fan-out. For the
 // rows of hostile replies and for the order of confirmations, live messages and history replies. Runs on one loop.
 
-package import Bytes
+import Bytes
 package import Reactor
 
 /// What the fake says to one command.

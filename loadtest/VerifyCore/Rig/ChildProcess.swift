@@ -5,7 +5,7 @@
 import Bytes
 import Glibc
 import LoadCore
-import Reactor
+package import Reactor
 
 /// How a child ended.
 package enum ChildEnd: Equatable, Sendable, CustomStringConvertible {

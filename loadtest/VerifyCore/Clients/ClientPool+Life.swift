@@ -1,0 +1,127 @@
+// The life of restless subscribers, a function of the seed: away inside the window, away past it, not reading, frozen,
+// lying at the next resume, moving on. And what faults do to clients. Part of ClientPool; on its loop.
+
+package import Bytes
+import Reactor
+
+extension ClientPool {
+    /// Steps a client's life.
+    func live(_ client: VerifyClient, _ now: MonotonicTime) {
+        switch client.life {
+        case .live: break
+        case .offline(let until) where until <= now:
+            client.life = .live
+            connect(client)
+        case .notReading(let until) where until <= now: wake(client)
+        case .frozen(let until) where until <= now: wake(client)
+        case .slow(let until, _) where until <= now: wake(client)
+        case .slow(_, let rate): refill(client, rate)
+        default: break
+        }
+        guard isRestless, client.isRestless, client.life == .live, client.stage == .joined, now >= client.nextLifeAt
+        else { return }
+        client.nextLifeAt = now + .milliseconds(Int64.random(in: 4000...12_000, using: &client.random))
+        choose(client, now)
+    }
+
+    private func choose(_ client: VerifyClient, _ now: MonotonicTime) {
+        func later(_ range: ClosedRange<Int64>) -> MonotonicTime {
+            now + .milliseconds(Int64.random(in: range, using: &client.random))
+        }
+        let dice = client.random.next() % 100
+        switch dice {
+        case 0..<45:
+            count("offline")
+            client.life = .offline(until: later(100...1500))
+            drop(client)
+        case 45..<55:
+            count("offline past the window")
+            client.life = .offline(until: later(8000...10_000))
+            drop(client)
+        case 55..<65:
+            count("not reading")
+            setNotReading(client, .notReading(until: later(500...2000)))
+        case 65..<70:
+            count("frozen")
+            setNotReading(client, .frozen(until: later(8000...9000)))
+        case 70..<85:
+            count("lies")
+            client.claim = dice.isMultiple(of: 2) ? .forgedEpoch : .futureOffset
+            client.life = .offline(until: later(100...500))
+            drop(client)
+        default:
+            count("moves")
+            drop(client)
+        }
+    }
+
+    private func count(_ name: String) { figures.lives[name, default: 0] += 1 }
+
+    private func setNotReading(_ client: VerifyClient, _ life: ClientLife) {
+        client.life = life
+        guard let id = client.id else { return }
+        client.isPausedForReading = true
+        loop.pauseReading(id)
+    }
+
+    private func wake(_ client: VerifyClient) {
+        client.life = .live
+        client.lastHeard = loop.now
+        if client.isPausedForReading, let id = client.id { loop.resumeReading(id) }
+        client.isPausedForReading = false
+        if client.stage == .idle { connect(client) }
+    }
+
+    /// Counts bytes against a slow reader's rate.
+    func throttle(_ client: VerifyClient, _ id: Reactor.ConnectionID, _ bytes: Int, _ rate: Int) {
+        client.readCredit -= Double(bytes)
+        if client.readCredit < 0, !client.isPausedForReading {
+            client.isPausedForReading = true
+            loop.pauseReading(id)
+        }
+    }
+
+    private func refill(_ client: VerifyClient, _ rate: Int) {
+        client.readCredit = min(client.readCredit + Double(rate) * 0.05, Double(rate))
+        if client.readCredit >= 0, client.isPausedForReading, let id = client.id {
+            client.isPausedForReading = false
+            loop.resumeReading(id)
+        }
+    }
+
+    // MARK: For faults
+
+    /// Subscribers that are live now, every `step`th of them from `first`.
+    package func victims(from first: Int, step: Int) -> [Int] {
+        clients.filter { $0.subscriber.map { $0 % step == first } ?? false && $0.stage == .joined && $0.life == .live }
+            .map(\.number)
+    }
+
+    /// They read `rate` bytes a second.
+    package func slowDown(_ numbers: [Int], rate: Int, until: MonotonicTime) {
+        for number in numbers {
+            clients[number].life = .slow(until: until, rate: rate)
+            clients[number].readCredit = 0
+        }
+    }
+
+    /// They neither read nor write.
+    package func freeze(_ numbers: [Int], until: MonotonicTime) {
+        for number in numbers { setNotReading(clients[number], .frozen(until: until)) }
+    }
+
+    /// All subscribers drop their connections at once and come back.
+    package func storm() -> Int {
+        var count = 0
+        for client in clients where client.subscriber != nil && client.stage == .joined && client.life == .live {
+            drop(client)
+            count += 1
+        }
+        return count
+    }
+
+    /// Those of `numbers` that are connected and in all their rooms.
+    package func connected(_ numbers: [Int]) -> Int {
+        numbers.count { clients[$0].stage == .joined && clients[$0].isComplete }
+    }
+}

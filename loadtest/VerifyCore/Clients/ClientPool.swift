@@ -1,0 +1,382 @@
+// The clients of a run, all on one loop: opening and reopening connections with full jitter at another gateway, frames
+// in and out, pings, and what a peer that is gone looks like. What is said goes to the checker. Bounded by the plan:
+// a fixed number of clients, one connection each; a message may be 1 MiB, a response head 16 KiB.
+
+package import Bytes
+import HTTP
+import LoadCore
+package import Reactor
+import WebSocket
+import Wire
+
+/// How many clients, and what they do.
+package struct ClientPlan: Sendable {
+    package var subscribers = 90
+    package var roomsPerSubscriber = 3
+    package var publishers = 9
+    package var rooms = 9
+    /// Publications a second of all publishers together.
+    package var rate = 180.0
+    package var seed: UInt64 = 1
+    package var hasHistory = true
+    /// Within this time a command must be answered, else the client gives up on the connection.
+    package var answerLimit = Duration.seconds(6)
+    package var retryLimit = 8
+
+    package init() {}
+}
+
+/// What clients counted.
+package struct ClientFigures: Sendable {
+    package var connects = 0
+    /// Connections that the server ended, by Close code; 1006 is an end without a Close frame.
+    package var closedByServer: [UInt16: Int] = [:]
+    package var errors: [UInt32: Int] = [:]
+    package var failedConnects = 0
+    package var silentConnections = 0
+    package var planned = 0
+    package var plannedInCalm = 0
+    package var skipped = 0
+    package var markersSeen = 0
+    package var lives: [String: Int] = [:]
+
+    /// Connections that the server ended, all together.
+    package var disconnects: Int { closedByServer.values.reduce(0, +) }
+    package var errorReplies: Int { errors.values.reduce(0, +) }
+}
+
+/// The clients.
+package final class ClientPool: ConnectionHandler {
+    let loop: Loop
+    let rig: ClusterRig
+    let checker: Checker
+    let plan: ClientPlan
+    private var kind: UInt8 = 0
+    private let limits = FrameLimits(frameBytes: 1 << 20, messageBytes: 1 << 20)
+    private(set) var clients: [VerifyClient] = []
+    private var clientOfSlot: [Int] = []
+    /// What was counted.
+    package var figures = ClientFigures()
+    /// Whether clients come and go by themselves.
+    package var isRestless = false
+    var isPublishing = false
+    var publishDue = 0.0
+    var publishClock = MonotonicTime(nanoseconds: 0)
+    var nextPublisher = 0
+    /// Bytes that are added to every message.
+    package var padding = 0
+    var isFinishing = false
+    /// Called when an error reaches a client for the first time since it was set.
+    package var onTrouble: (() -> Void)?
+    var out = ByteBuffer()
+    var scratch = ByteBuffer()
+    var entryScratch = ByteBuffer()
+    var histories: [(gateway: Int, room: Int)] = []
+
+    /// The clients of `plan`, not connected yet.
+    package init(_ loop: Loop, rig: ClusterRig, checker: Checker, plan: ClientPlan) {
+        self.loop = loop
+        self.rig = rig
+        self.checker = checker
+        self.plan = plan
+        kind = loop.register(self)
+        let now = MonotonicTime.now()
+        func add(_ role: ClientRole, rooms: [Int], isProxied: Bool, isRestless: Bool, fixed: Int? = nil) {
+            let number = clients.count
+            clients.append(
+                VerifyClient(
+                    number: number, role: role, rooms: rooms, gateway: fixed ?? number % rig.gateways.count,
+                    isProxied: isProxied, isRestless: isRestless, fixedGateway: fixed, seed: plan.seed, now: now))
+        }
+        for subscriber in 0..<plan.subscribers {
+            let rooms = Set((0..<plan.roomsPerSubscriber).map { (subscriber + $0 * 2) % plan.rooms }).sorted()
+            add(.subscriber(subscriber), rooms: rooms, isProxied: subscriber % 4 == 1, isRestless: subscriber % 3 == 0)
+        }
+        // One more publisher, which sends the markers of the end.
+        for publisher in 0...plan.publishers { add(.publisher(publisher), rooms: [], isProxied: false, isRestless: false) }
+        for gateway in rig.gateways { add(.reader, rooms: [], isProxied: false, isRestless: false, fixed: gateway.number) }
+    }
+
+    /// Begins to connect, and to look after the clients.
+    package func start() {
+        for client in clients where client.role != .reader { connect(client) }
+        tick()
+    }
+
+    // MARK: Connecting
+
+    func connect(_ client: VerifyClient) {
+        guard client.stage == .idle else { return }
+        client.reconnectAt = nil
+        guard let address = rig.address(client.gateway, proxied: client.isProxied) else { return retry(client) }
+        do {
+            let id = try loop.connect(to: address, handler: kind)
+            let slot = Int(id.slot)
+            if slot >= clientOfSlot.count { clientOfSlot += repeatElement(-1, count: slot + 1 - clientOfSlot.count) }
+            clientOfSlot[slot] = client.number
+            client.id = id
+            enter(client, .connecting)
+            client.reader = FrameReader(role: .client)
+            client.closeCode = nil
+            client.isOwnClose = false
+            client.isPausedForReading = false
+        } catch {
+            retry(client)
+        }
+    }
+
+    private func enter(_ client: VerifyClient, _ stage: ClientStage) {
+        client.stage = stage
+        client.stageSince = loop.now
+        client.lastHeard = loop.now
+    }
+
+    /// Comes back later, at another gateway.
+    func retry(_ client: VerifyClient) {
+        if client.fixedGateway == nil { client.gateway = (client.gateway + 1) % rig.gateways.count }
+        guard !client.isOffline else { return }
+        client.reconnectAt = loop.now + client.backoff.next(using: &client.random)
+    }
+
+    private func find(_ id: ConnectionID) -> VerifyClient? {
+        guard Int(id.slot) < clientOfSlot.count, clientOfSlot[Int(id.slot)] >= 0 else { return nil }
+        let client = clients[clientOfSlot[Int(id.slot)]]
+        return client.id == id ? client : nil
+    }
+
+    package func opened(_ id: ConnectionID) {
+        guard let client = find(id) else { return }
+        var nonce: (UInt64, UInt64) = (client.random.next(), client.random.next())
+        let opening = withUnsafeBytes(of: &nonce) { ClientOpening(ClientHandshake(nonce: $0)) }
+        client.opening = opening
+        enter(client, .upgrading)
+        var request = ByteBuffer(capacity: 256)
+        do {
+            let path = "/connection/websocket?user=v\(client.number)"
+            try opening.handshake.appendRequest(target: path, host: "127.0.0.1", to: &request)
+            loop.write(id, request.bytes)
+        } catch {
+            preconditionFailure("the request holds nothing that is not ours")
+        }
+    }
+
+    /// Bytes of the response in this piece; nil while it is incomplete or wrong.
+    private func finishUpgrade(_ client: VerifyClient, _ bytes: UnsafeMutableRawBufferPointer) -> Int? {
+        guard let opening = client.opening, let id = client.id else { return nil }
+        let before = opening.head.count
+        opening.head.append(UnsafeRawBufferPointer(bytes))
+        switch opening.parser.parse(opening.head.bytes) {
+        case .needMore: return nil
+        case .failed:
+            loop.close(id)
+            return nil
+        case .complete(let head, let consumed):
+            do throws(HandshakeFailure) {
+                _ = try opening.handshake.validate(head, sha1: Digest.sha1)
+            } catch {
+                loop.close(id)
+                return nil
+            }
+            client.opening = nil
+            enter(client, .greeting)
+            figures.connects += 1
+            send(client, Command(id: client.makeCommand(), request: .connect(ConnectRequest())))
+            return consumed - before
+        }
+    }
+
+    // MARK: Frames
+
+    package func received(_ id: ConnectionID, _ bytes: UnsafeMutableRawBufferPointer) {
+        guard let client = find(id) else { return }
+        client.lastHeard = loop.now
+        var rest = bytes
+        if client.stage == .upgrading {
+            guard let used = finishUpgrade(client, bytes), used >= 0, used <= bytes.count else { return }
+            rest = UnsafeMutableRawBufferPointer(rebasing: bytes[used...])
+        }
+        if case .slow(_, let rate) = client.life { throttle(client, id, bytes.count, rate) }
+        var input = FrameInput(rest)
+        while client.id == id, client.stage == .greeting || client.stage == .joined {
+            switch client.reader.next(&input, limits) {
+            case .needMore: return
+            case .message(_, _, let message):
+                var lines = LineSplitter(UnsafeRawBufferPointer(message))
+                while let line = lines.next(), client.id == id { take(client, line) }
+            case .ping(let payload): sendFrame(client, UnsafeRawBufferPointer(payload), .pong)
+            case .pong: break
+            case .close(let code, _):
+                client.closeCode = code?.rawValue ?? 1005
+                loop.close(id)
+                return
+            case .violation(let violation):
+                checker.report(.crash, now: loop.now, "client \(client.number) got a broken frame: \(violation.reason)")
+                loop.close(id)
+                return
+            }
+        }
+    }
+
+    private func take(_ client: VerifyClient, _ line: UnsafeRawBufferPointer) {
+        let message: ServerMessage
+        do throws(WireError) {
+            message = try JSONCodec.message(line, scratch: &scratch)
+        } catch {
+            let text = String(decoding: line.prefix(120), as: UTF8.self)
+            checker.report(.crash, now: loop.now, "client \(client.number) got what is no message (\(error)): \(text)")
+            if let id = client.id { loop.close(id) }
+            return
+        }
+        switch message {
+        case .ping:
+            if case .frozen = client.life { return }
+            send(client, Command(id: 0, request: .pong))
+        case .push(let room, .publication(let publication)): deliver(client, room, publication)
+        case .push(let room, .unsubscribe(let code, _)): ended(client, room, code)
+        case .push, .unknownPush: break
+        case .reply(let id, let reply): answer(client, id, reply)
+        }
+    }
+
+    private func answer(_ client: VerifyClient, _ command: UInt32, _ reply: Reply) {
+        if case .error(let error) = reply {
+            figures.errors[error.code, default: 0] += 1
+            onTrouble?()
+        }
+        if let room = client.subscribing.removeValue(forKey: command) {
+            joined(client, room, reply)
+        } else if let room = client.histories.removeValue(forKey: command) {
+            historyCame(client, room, reply)
+        } else if let room = client.operations.first(where: { $0.value.command == command })?.key {
+            published(client, room, reply)
+        } else if case .connect(let result) = reply {
+            client.patience = result.ping > 0 ? .seconds(Int64(result.ping) + 4) : .seconds(60)
+            enter(client, .joined)
+            if client.subscriber == nil { client.backoff.reset() }
+            greeted(client)
+        } else if case .error(let error) = reply, client.stage == .greeting {
+            _ = error
+            if let id = client.id { loop.close(id) }
+        }
+    }
+
+    /// Sends one command in a frame.
+    func send(_ client: VerifyClient, _ command: Command) {
+        out.removeAll()
+        JSONCodec.append(command, to: &out)
+        sendFrame(client, out.bytes, .text)
+    }
+
+    private func sendFrame(_ client: VerifyClient, _ payload: UnsafeRawBufferPointer, _ opcode: Opcode) {
+        guard let id = client.id else { return }
+        let key = UInt32(client.random.next() >> 32)
+        let header = FrameHeader.size(forPayload: payload.count, masked: true)
+        loop.write(id, atMost: header + payload.count) { target in
+            _ = FrameHeader.write(into: target, opcode, length: payload.count, key: key)
+            if let source = payload.baseAddress {
+                Masking.copy(key, from: source, to: target + header, count: payload.count)
+            }
+            return header + payload.count
+        }
+    }
+
+    // MARK: Ends
+
+    package func closed(_ id: ConnectionID, _ reason: CloseReason) {
+        guard let client = find(id) else { return }
+        clientOfSlot[Int(id.slot)] = -1
+        let wasOpen = client.stage == .joined || client.stage == .greeting
+        client.id = nil
+        client.opening = nil
+        client.stage = .idle
+        client.subscribing = [:]
+        client.subscribed = []
+        client.retryRooms = []
+        client.histories = [:]
+        let code = client.closeCode ?? 1006
+        if !client.isOwnClose, !isFinishing || client.role != .reader {
+            if wasOpen {
+                figures.closedByServer[code, default: 0] += 1
+            } else {
+                figures.failedConnects += 1
+            }
+            onTrouble?()
+        }
+        if let subscriber = client.subscriber { checker.closed(subscriber, code: client.closeCode, now: loop.now) }
+        lostConnection(client)
+        if (3500...3999).contains(code) || (4500...4999).contains(code) {
+            checker.report(.crash, now: loop.now, "client \(client.number) was turned away for good with \(code)")
+        }
+        retry(client)
+    }
+
+    /// Ends a client's connection from its own side.
+    func drop(_ client: VerifyClient) {
+        guard let id = client.id else { return }
+        client.isOwnClose = true
+        loop.close(id)
+    }
+
+    // MARK: Looking after
+
+    /// Runs ten times a second: reconnects, retries, patience, life.
+    private func tick() {
+        let now = loop.now
+        for client in clients {
+            if let at = client.reconnectAt, at <= now { connect(client) }
+            watch(client, now)
+            live(client, now)
+            retryOperations(client, now)
+        }
+        loop.schedule(after: .milliseconds(50)) { [weak self] in self?.tick() }
+    }
+
+    private func watch(_ client: VerifyClient, _ now: MonotonicTime) {
+        guard client.stage != .idle, let id = client.id else { return }
+        if case .frozen = client.life { return }
+        let isJoined = client.stage == .joined && client.subscribing.isEmpty
+        if !isJoined, now.since(client.stageSince) > plan.answerLimit + .seconds(2) {
+            reportSilence(client, now)
+            figures.silentConnections += 1
+            client.isOwnClose = true
+            return loop.close(id)
+        }
+        if now.since(client.lastHeard) > client.patience, client.life == .live {
+            figures.silentConnections += 1
+            client.isOwnClose = true
+            return loop.close(id)
+        }
+        while let first = client.retryRooms.first, first.at <= now {
+            client.retryRooms.removeFirst()
+            subscribe(client, first.room)
+        }
+    }
+
+    private func reportSilence(_ client: VerifyClient, _ now: MonotonicTime) {
+        let gateway = rig.gateways[client.gateway]
+        // A frozen process, a dead one and a link that the proxy silences cannot answer.
+        guard gateway.isUp, !client.isProxied, !gateway.wasFrozen(since: client.stageSince), client.life == .live else { return }
+        checker.report(
+            .errorVisibility, now: now,
+            "client \(client.number) waits at stage \(client.stage) of gateway \(client.gateway) without an answer")
+    }
+
+    // MARK: For the run
+
+    /// Subscriptions that ought to be live: those of subscribers which are not away on purpose.
+    package var expectedSubscriptions: Int {
+        clients.reduce(0) { $0 + ($1.subscriber != nil && $1.life == .live ? $1.rooms.count : 0) }
+    }
+
+    /// Whether everybody is connected, in all rooms, and has nothing under way.
+    package var isComplete: Bool { clients.allSatisfy { $0.role == .reader || $0.isComplete } }
+
+    /// Who is not, for messages.
+    package var incomplete: String {
+        let waiting = clients.filter { $0.role != .reader && !$0.isComplete }
+        return waiting.prefix(5).map {
+            "\($0.role) \($0.stage) at gateway \($0.gateway), \($0.subscribed.count) of \($0.rooms.count) rooms, "
+                + "\($0.operations.count) publications under way"
+        }.joined(separator: "; ")
+    }
+}

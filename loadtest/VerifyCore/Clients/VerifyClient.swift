@@ -1,0 +1,170 @@
+// One client of the run: what it is, how far its connection has come, what it waits for. Owned by ClientPool, confined
+// to its loop; a few hundred of them.
+
+import Bytes
+import HTTP
+import Reactor
+import WebSocket
+
+/// What a client does.
+enum ClientRole: Equatable {
+    /// Is in some rooms and reports what it gets.
+    case subscriber(Int)
+    /// Publishes in all rooms in turn, in each one message at a time.
+    case publisher(Int)
+    /// Reads histories at one gateway at the end.
+    case reader
+}
+
+/// How far a connection has come.
+enum ClientStage: UInt8 {
+    case idle, connecting, upgrading, greeting, joined
+}
+
+/// What a client does with its connection beside its role.
+enum ClientLife: Equatable {
+    case live
+    /// Does not read until then.
+    case notReading(until: MonotonicTime)
+    /// Does nothing at all until then.
+    case frozen(until: MonotonicTime)
+    /// Is away on purpose until then.
+    case offline(until: MonotonicTime)
+    /// Reads so many bytes a second until then.
+    case slow(until: MonotonicTime, rate: Int)
+}
+
+/// What a subscriber claims at its next resume.
+enum ResumeClaim: UInt8 {
+    case honest, forgedEpoch, futureOffset
+}
+
+/// A publication on its way, over all its attempts.
+struct PublishOperation {
+    let room: Int
+    let id: MessageID
+    let time: UInt64
+    var attempts = 0
+    /// An attempt ended without a definite outcome.
+    var isUncertain = false
+    /// Given up for good after the first definite refusal, so that the checker can hold the error to its word.
+    let acceptsRefusal: Bool
+    var command: UInt32 = 0
+    var sentAt = MonotonicTime(nanoseconds: 0)
+    var gateway = 0
+    var firstSentAt = MonotonicTime(nanoseconds: 0)
+    var retryAt: MonotonicTime?
+    var isInFlight: Bool { command != 0 }
+}
+
+final class VerifyClient {
+    let number: Int
+    let role: ClientRole
+    /// The rooms of a subscriber.
+    let rooms: [Int]
+    /// Reaches gateways through their proxies.
+    let isProxied: Bool
+    /// Comes and goes by itself.
+    let isRestless: Bool
+    /// The only gateway of a reader.
+    let fixedGateway: Int?
+
+    var gateway: Int
+    var stage = ClientStage.idle
+    var id: ConnectionID?
+    var opening: ClientOpening?
+    var reader = FrameReader(role: .client)
+    var life = ClientLife.live
+    var nextLifeAt: MonotonicTime
+    var claim = ResumeClaim.honest
+    var random: SeededRandom
+    var backoff = Backoff(base: .milliseconds(100), cap: .seconds(2))
+    var stageSince = MonotonicTime(nanoseconds: 0)
+    var lastHeard = MonotonicTime(nanoseconds: 0)
+    var patience = Duration.seconds(30)
+    var reconnectAt: MonotonicTime?
+    var closeCode: UInt16?
+    /// Closed by ourselves: not to be counted against the server.
+    var isOwnClose = false
+    var readCredit = 0.0
+    var isPausedForReading = false
+
+    var nextCommand: UInt32 = 1
+    /// Subscribe commands that wait for their reply, and rooms to ask for again.
+    var subscribing: [UInt32: Int] = [:]
+    var subscribed: Set<Int> = []
+    var retryRooms: [(room: Int, at: MonotonicTime)] = []
+    var histories: [UInt32: Int] = [:]
+    /// Operations of a publisher, by room.
+    var operations: [Int: PublishOperation] = [:]
+    var nextRoom = 0
+
+    init(
+        number: Int, role: ClientRole, rooms: [Int], gateway: Int, isProxied: Bool, isRestless: Bool,
+        fixedGateway: Int? = nil, seed: UInt64, now: MonotonicTime
+    ) {
+        self.number = number
+        self.role = role
+        self.rooms = rooms
+        self.gateway = gateway
+        self.isProxied = isProxied
+        self.isRestless = isRestless
+        self.fixedGateway = fixedGateway
+        random = SeededRandom(seed: seed &* 1_000_003 &+ UInt64(number))
+        nextLifeAt = now + .milliseconds(Int64.random(in: 4000...14_000, using: &random))
+    }
+
+    /// The subscriber's number, nil for others.
+    var subscriber: Int? {
+        if case .subscriber(let number) = role { return number }
+        return nil
+    }
+
+    var isOffline: Bool {
+        if case .offline = life { return true }
+        return false
+    }
+
+    func makeCommand() -> UInt32 {
+        defer { nextCommand = nextCommand == .max ? 1 : nextCommand + 1 }
+        return nextCommand
+    }
+
+    /// Whether its connection and all its rooms are there.
+    var isComplete: Bool {
+        stage == .joined && subscribed.count == rooms.count && operations.isEmpty
+    }
+}
+
+/// The opening handshake under way.
+final class ClientOpening {
+    var handshake: ClientHandshake
+    var parser = ResponseHeadParser()
+    var head = ByteBuffer()
+
+    init(_ handshake: ClientHandshake) { self.handshake = handshake }
+}
+
+/// Names of rooms; of one length, so that one can stand in the place of another.
+package enum RoomNames {
+    static let prefix = "verify-"
+    static let digits = 3
+
+    /// The name of room number `room`.
+    package static func name(_ room: Int) -> String {
+        let digits = String(room)
+        return prefix + String(repeating: "0", count: max(0, RoomNames.digits - digits.count)) + digits
+    }
+
+    /// The number in a room's name; nil for a foreign one.
+    static func number(_ name: UnsafeRawBufferPointer) -> Int? {
+        guard name.count == prefix.utf8.count + digits else { return nil }
+        var value = 0
+        for (index, letter) in prefix.utf8.enumerated() where name[index] != letter { return nil }
+        for index in prefix.utf8.count..<name.count {
+            guard (48...57).contains(name[index]) else { return nil }
+            value = value * 10 + Int(name[index] - 48)
+        }
+        return value
+    }
+}
