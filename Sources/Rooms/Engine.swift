@@ -6,6 +6,8 @@
 // the same loop, possibly before the command returns. An engine bounds what it has in flight; above that it answers
 // `unavailable` at once. It never holds a command back until later.
 
+package import Bytes
+
 /// Says where the answer to an engine command belongs. Made and read by rooms; opaque to engines.
 package struct Ticket: Equatable, Sendable {
     /// The connection that asked, as one word (slot and generation); 0 for commands of the gateway itself.
@@ -46,6 +48,105 @@ package struct StreamPosition: Equatable, Sendable {
     package static let none = StreamPosition(offset: 0, epoch: 0)
 }
 
+/// How much of a room's past is kept.
+package struct HistoryOptions: Equatable, Sendable {
+    /// Publications that are kept.
+    package var size: Int
+    /// How long they are kept.
+    package var age: Duration
+
+    package init(size: Int, age: Duration) {
+        self.size = size
+        self.age = age
+    }
+}
+
+/// Beside what is published: how it is to be kept and recognised.
+package struct PublishOptions {
+    /// Nil in rooms without history: at most once, and no position.
+    package var history: HistoryOptions?
+    /// Whose the key is, so that nobody can swallow another's publication.
+    package var sender: UnsafeRawBufferPointer
+    /// A publication of the same sender with the same key is published once; empty: no key.
+    package var key: UnsafeRawBufferPointer
+
+    package init(
+        history: HistoryOptions? = nil, sender: UnsafeRawBufferPointer = .init(start: nil, count: 0),
+        key: UnsafeRawBufferPointer = .init(start: nil, count: 0)
+    ) {
+        self.history = history
+        self.sender = sender
+        self.key = key
+    }
+}
+
+/// What to read of a room's stream.
+package struct HistoryQuery: Sendable {
+    package var direction: RoomStream.Direction
+    /// Where the reader stands; nil: nowhere. Its epoch may be a former one that the stream still continues.
+    package var since: StreamPosition?
+    /// Most entries; 0: only the position.
+    package var limit: Int
+    /// Most bytes of the entries together.
+    package var maxBytes: Int
+
+    package init(direction: RoomStream.Direction, since: StreamPosition?, limit: Int, maxBytes: Int) {
+        self.direction = direction
+        self.since = since
+        self.limit = limit
+        self.maxBytes = maxBytes
+    }
+}
+
+/// What was read.
+package struct HistoryAnswer: Sendable {
+    /// The stream's top.
+    package var position: StreamPosition
+    /// Whether the reader's epoch is the stream's, or one that it continues up to the reader's offset.
+    package var isContinuous: Bool
+    /// How far it is what was asked for.
+    package var coverage: RoomStream.Coverage
+    /// Offset of the first entry in reading order.
+    package var start: UInt64
+    package var isReverse: Bool
+    package var entries: [Payload]
+
+    package init(
+        position: StreamPosition, isContinuous: Bool, coverage: RoomStream.Coverage, start: UInt64 = 0,
+        isReverse: Bool = false, entries: [Payload] = []
+    ) {
+        self.position = position
+        self.isContinuous = isContinuous
+        self.coverage = coverage
+        self.start = start
+        self.isReverse = isReverse
+        self.entries = entries
+    }
+
+    /// The offset of the entry at `index`.
+    package func offset(at index: Int) -> UInt64 { isReverse ? start - UInt64(index) : start + UInt64(index) }
+}
+
+/// Who asked to read, so that the answer finds back. Opaque to engines.
+package struct ReadTag: Equatable, Sendable {
+    package enum Purpose: UInt8, Sendable {
+        /// The home loop mends the flow; `command` is the question's number.
+        case repair
+        /// A returning member.
+        case recovery
+        /// A `history` command.
+        case history
+    }
+
+    package var purpose: Purpose
+    package var ticket: Ticket
+
+    package init(purpose: Purpose, ticket: Ticket) {
+        self.purpose = purpose
+        self.ticket = ticket
+    }
+}
+
 /// A cluster as the rooms of one loop see it.
 package protocol Engine: AnyObject {
     /// Who hears the results. Set once, before the first command.
@@ -57,11 +158,20 @@ package protocol Engine: AnyObject {
     /// Publishes to `room` what `fields` holds: the members of the publication object without braces, offset and
     /// channel, for example `"data":{"text":"hi"},"info":{…}`. Both are copied before the call returns. Answered by
     /// `published(ticket, …)`; every subscriber in the cluster, this node included, then hears `received`.
-    func publish(room: UnsafeRawBufferPointer, fields: UnsafeRawBufferPointer, ticket: Ticket)
+    ///
+    /// In a room with history the answer comes after the publication has been appended, with its position.
+    func publish(
+        room: UnsafeRawBufferPointer, fields: UnsafeRawBufferPointer, options: PublishOptions, ticket: Ticket)
 
     /// Starts the flow of `room`'s publications. Answered by `subscribed(room, …)`. Idempotent. After a success the
     /// engine keeps the subscription through every reconnection until `unsubscribe`.
-    func subscribe(room: UnsafeRawBufferPointer)
+    ///
+    /// In a room with history the answer's position is read after the flow has begun: what is published behind it comes
+    /// by `received`.
+    func subscribe(room: UnsafeRawBufferPointer, history: HistoryOptions?)
+
+    /// Reads the stream of a room with history. Answered by `read(tag, …)`.
+    func read(room: UnsafeRawBufferPointer, history: HistoryOptions, _ query: HistoryQuery, tag: ReadTag)
 
     /// Ends the flow. Not answered. What is on its way may still be received.
     func unsubscribe(room: UnsafeRawBufferPointer)
@@ -75,7 +185,9 @@ package protocol EngineDelegate: AnyObject {
     /// The answer to `publish`.
     func published(_ ticket: Ticket, _ result: Result<StreamPosition, EngineFailure>)
     /// The answer to `subscribe`.
-    func subscribed(room: UnsafeRawBufferPointer, _ result: Result<Void, EngineFailure>)
+    func subscribed(room: UnsafeRawBufferPointer, _ result: Result<StreamPosition, EngineFailure>)
+    /// The answer to `read`.
+    func read(room: UnsafeRawBufferPointer, tag: ReadTag, _ result: Result<HistoryAnswer, EngineFailure>)
     /// A publication of a subscribed room, in the room's order.
     func received(room: UnsafeRawBufferPointer, position: StreamPosition, fields: UnsafeRawBufferPointer)
     /// The engine went away or came back (with its subscriptions); for readiness and metrics.

@@ -18,6 +18,8 @@ struct HomeRooms: ~Copyable {
         /// Loops that missed a publication, since their mailbox was full. They get no more until they have told their
         /// members and joined again: so one letter says it, however many publications follow.
         var behind: [Int] = []
+        /// The room's order, in rooms with history.
+        var stream: HomeStream?
     }
 
     /// What follows from an event.
@@ -81,6 +83,20 @@ struct HomeRooms: ~Copyable {
 
     private mutating func forgiveBehind(_ index: Int, _ loop: Int) {
         if !rooms[index].behind.isEmpty { rooms[index].behind.removeAll { $0 == loop } }
+    }
+
+    /// The engine's flow must begin anew.
+    mutating func markWaiting(_ number: UInt32) { rooms[Int(number)].isLive = false }
+
+    /// The room's order; nil in rooms without history.
+    func stream(_ number: UInt32) -> HomeStream? { rooms[Int(number)].stream }
+
+    /// Gives a new room its order.
+    mutating func setStream(_ number: UInt32, _ stream: HomeStream) { rooms[Int(number)].stream = stream }
+
+    /// Calls `body` with the number of every room with history.
+    func forEachStream(_ body: (UInt32) -> Void) {
+        for (number, room) in rooms.enumerated() where room.stream != nil { body(UInt32(number)) }
     }
 
     /// Calls `body(loop, local room)` for every loop with members that has not fallen behind.

@@ -1,10 +1,9 @@
 // What the rooms of one loop tell those of another, through the loops' mailboxes. Plain numbers and at most one shared
 // payload: no closure per message.
 
-package import Bytes
-
 /// A message between the room tables of two loops.
-package struct LoopMessage: Sendable {
+package struct LoopMessage: @unchecked Sendable {
+    // Sendable is sound: `object` is immutable, a payload or an errand.
     /// What it says; the words' meaning is given beside each.
     package enum Kind: UInt32, Sendable {
         /// To a room's home: this loop has a first member. payload: name; words: sender's loop, sender's room.
@@ -15,26 +14,31 @@ package struct LoopMessage: Sendable {
         case refused
         /// To the home: the last member has left this loop. payload: name; words: sender's loop, sender's room.
         case leave
-        /// To the home: publish. payload: name then fields; words: length of the name, ticket's connection, command,
-        /// loop.
+        /// To the home: publish. payload: name, sender, key, fields; words: lengths of the first three (16 bits each),
+        /// ticket's connection, command, loop.
         case publish
-        /// From the home: the answer. words: ticket's connection, command, outcome, offset (epoch in the payload
-        /// later).
+        /// From the home: the answer. words: ticket's connection, command and outcome, offset, epoch.
         case published
         /// From the home: a publication, encoded for the wire. payload: the frame; words: receiver's room.
         case deliver
         /// From the home: a delivery was refused by the full mailbox, so the room has a gap. Nothing of the room follows
         /// until the receiver has joined again. words: receiver's room.
         case behind
+        /// What is rare and has more to say. errand.
+        case errand
     }
 
     package var kind: Kind
     package var words: (UInt64, UInt64, UInt64, UInt64)
-    package var payload: Payload?
+    /// A `Payload`, an `Errand`, or nothing.
+    package var object: AnyObject?
 
-    package init(_ kind: Kind, _ words: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0), payload: Payload? = nil) {
+    package init(
+        _ kind: Kind, _ words: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0),
+        object: AnyObject? = nil
+    ) {
         self.kind = kind
         self.words = words
-        self.payload = payload
+        self.object = object
     }
 }

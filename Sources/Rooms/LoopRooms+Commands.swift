@@ -72,7 +72,7 @@ extension LoopRooms {
         case .rpc: reply(session, id, .rpc, error: .methodNotFound)
         case .presence(let room): answerUnavailable(session, id, .presence, room)
         case .presenceStats(let room): answerUnavailable(session, id, .presenceStats, room)
-        case .history(let request): answerUnavailable(session, id, .history, request.room)
+        case .history(let request): history(session, id, request)
         case .refresh: reply(session, id, .refresh, error: .notAvailable)
         case .subRefresh(let room, token: _): answerUnavailable(session, id, .subRefresh, room)
         case .connect: disconnect(session, .badRequest)
@@ -130,7 +130,10 @@ extension LoopRooms {
             return reply(session, id, .subscribe, error: .limitExceeded)
         }
         let number = findOrMakeRoom(request.room, hash: hash, options: options)
-        join(session, number, command: id, asksRecovery: request.recover)
+        guard options.history != nil else {
+            return join(session, number, command: id, asksRecovery: request.recover)
+        }
+        attend(session, number, command: id, request)
     }
 
     private func refusalToSubscribe(
@@ -173,7 +176,7 @@ extension LoopRooms {
             return reply(session, id, .publish, error: .limitExceeded)
         }
         appendFields(session, request.data)
-        publish(session, room: request.room, command: id)
+        publish(session, room: request.room, command: id, key: request.idempotencyKey, history: options.history)
     }
 
     private func mayPublish(
@@ -190,6 +193,27 @@ extension LoopRooms {
             let subscription = session.pointee.subscription(index)
         else { return false }
         return subscription.position != Subscription.pending
+    }
+
+    // MARK: history
+
+    private func history(_ session: UnsafeMutablePointer<Session>, _ id: UInt32, _ request: HistoryRequest) {
+        guard let options = admissibleRoom(session, id, .history, request.room) else { return }
+        guard let kept = options.history else { return reply(session, id, .history, error: .notAvailable) }
+        guard mayReadHistory(session, request.room, options) else {
+            return reply(session, id, .history, error: .permissionDenied)
+        }
+        guard request.limit >= -1 else { return reply(session, id, .history, error: .badRequest) }
+        readHistory(session, id, request, options, kept)
+    }
+
+    private func mayReadHistory(
+        _ session: UnsafeMutablePointer<Session>, _ room: WireBytes, _ options: RoomOptions
+    ) -> Bool {
+        if rules.isInsecure { return true }
+        let isAnonymous = session.pointee.identity == nil
+        if options.permissions.contains(isAnonymous ? .historyForAnonymous : .historyForClient) { return true }
+        return options.permissions.contains(.historyForSubscriber) && isMember(session, room)
     }
 
     // MARK: Rooms by name

@@ -24,7 +24,7 @@ extension LoopRooms {
         }
         let words = (UInt64(loop), local(number), UInt64(0), UInt64(0))
         // Urgent: membership must not be lost, and it is bounded by the rooms of the connections.
-        _ = outlet.post(LoopMessage(kind, words, payload: Payload(copying: name)), to: room.pointee.home, urgent: true)
+        _ = outlet.post(LoopMessage(kind, words, object: Payload(copying: name)), to: room.pointee.home, urgent: true)
     }
 
     /// Takes a message from another loop.
@@ -32,7 +32,7 @@ extension LoopRooms {
         let words = message.words
         switch message.kind {
         case .join, .leave:
-            guard let name = message.payload?.bytes else { return }
+            guard let name = (message.object as? Payload)?.bytes else { return }
             let hash = NameTable.hash(name)
             if message.kind == .join {
                 homeJoin(name, hash: hash, from: Int(words.0), local: words.1)
@@ -44,15 +44,16 @@ extension LoopRooms {
         case .publish: homePublish(message)
         case .published: finishPublish(message)
         case .deliver:
-            guard let number = resolve(words.0), let bytes = message.payload?.bytes else { return }
+            guard let number = resolve(words.0), let bytes = (message.object as? Payload)?.bytes else { return }
             deliver(number, bytes)
         case .behind: fellBehind(words.0)
+        case .errand: if let errand = message.object as? Errand { run(errand) }
         }
     }
 
     private func homeJoin(_ name: UnsafeRawBufferPointer, hash: UInt64, from origin: Int, local: UInt64) {
         switch home.join(name, hash: hash, loop: origin, local: local) {
-        case .subscribe: engine.subscribe(room: name)
+        case .subscribe: engine.subscribe(room: name, history: nil)
         case .joined: tell(origin, .joined, (local, 0, 0, 0))
         case .none, .unsubscribe: break
         }
@@ -63,7 +64,7 @@ extension LoopRooms {
     }
 
     /// Sends an urgent message to a loop's rooms, this one's included.
-    private func tell(_ target: Int, _ kind: LoopMessage.Kind, _ words: (UInt64, UInt64, UInt64, UInt64)) {
+    func tell(_ target: Int, _ kind: LoopMessage.Kind, _ words: (UInt64, UInt64, UInt64, UInt64)) {
         let message = LoopMessage(kind, words)
         if target == loop {
             receive(message)
@@ -74,14 +75,18 @@ extension LoopRooms {
 
     // MARK: EngineDelegate
 
-    package func subscribed(room: UnsafeRawBufferPointer, _ result: Result<Void, EngineFailure>) {
+    package func subscribed(room: UnsafeRawBufferPointer, _ result: Result<StreamPosition, EngineFailure>) {
         guard let number = home.find(room) else { return }
-        switch result {
-        case .success:
+        let stream = home.stream(number)
+        switch (result, stream) {
+        case (.success(let position), .some(let stream)):
+            if !home.isLive(number) { streamBegan(number, stream, position) }
+        case (.failure(let failure), .some(let stream)): streamRefused(number, stream, failure)
+        case (.success, .none):
             guard !home.isLive(number) else { return }
             home.markLive(number)
             home.forEachLoop(number) { target, local in tell(target, .joined, (local, 0, 0, 0)) }
-        case .failure(let failure):
+        case (.failure(let failure), .none):
             var waiting: [(Int, UInt64)] = []
             home.forEachLoop(number) { waiting.append(($0, $1)) }
             home.remove(number)
@@ -91,8 +96,14 @@ extension LoopRooms {
 
     package func received(room: UnsafeRawBufferPointer, position: StreamPosition, fields: UnsafeRawBufferPointer) {
         guard let number = home.find(room) else { return }
-        appendPublicationFrame(room: room, position: position, fields: fields)
-        // Encoded once; other loops share one immutable copy, made only if there are any.
+        if let stream = home.stream(number) { return streamReceived(number, stream, position, fields) }
+        deliverFromHome(number, position, fields)
+    }
+
+    /// Sends a publication to every loop with members, encoded once.
+    func deliverFromHome(_ number: UInt32, _ position: StreamPosition, _ fields: UnsafeRawBufferPointer) {
+        appendPublicationFrame(room: home.names.name(of: number), position: position, fields: fields)
+        // Other loops share one immutable copy, made only if there are any.
         var shared: Payload?
         var refused: [(Int, UInt64)] = []
         home.forEachLoop(number) { target, local in
@@ -102,7 +113,7 @@ extension LoopRooms {
             }
             let payload = shared ?? Payload(copying: pushFrame.bytes)
             shared = payload
-            let message = LoopMessage(.deliver, (local, 0, 0, 0), payload: payload)
+            let message = LoopMessage(.deliver, (local, 0, 0, 0), object: payload)
             if !outlet.post(message, to: target, urgent: false) { refused.append((target, local)) }
         }
         for (target, local) in refused {
@@ -111,5 +122,7 @@ extension LoopRooms {
         }
     }
 
-    package func availabilityChanged(_ isAvailable: Bool) {}
+    package func availabilityChanged(_ isAvailable: Bool) {
+        if isAvailable { doubtStreams() }
+    }
 }

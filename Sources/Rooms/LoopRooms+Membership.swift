@@ -79,7 +79,7 @@ extension LoopRooms {
         return number
     }
 
-    private func linger(_ number: UInt32, _ room: UnsafeMutablePointer<LocalRoom>) {
+    func linger(_ number: UInt32, _ room: UnsafeMutablePointer<LocalRoom>) {
         guard !room.pointee.isLingering else { return }
         room.pointee.isLingering = true
         if lingering.isEmpty { scheduleLingerCheck() }
@@ -158,8 +158,10 @@ extension LoopRooms {
     /// again. Never a silent gap: whoever comes now waits until the home sends again.
     func fellBehind(_ local: UInt64) {
         guard let number = resolve(local), room(number).pointee.phase == .live else { return }
-        room(number).pointee.phase = .joining
-        tellHome(.join, number)
+        if room(number).pointee.options.history == nil {
+            room(number).pointee.phase = .joining
+            tellHome(.join, number)
+        }
         let everyone = Array(room(number).pointee.everyone)
         scratch.removeAll()
         JSONCodec.appendUnsubscribePush(room: names.name(of: number), .insufficientState, to: &scratch)

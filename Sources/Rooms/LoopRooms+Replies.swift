@@ -64,8 +64,41 @@ extension LoopRooms {
         send(session, id, .subscribe, .subscribe(result))
     }
 
+    /// Answers a subscriber of a room with history.
+    func replySubscribed(
+        _ session: UnsafeMutablePointer<Session>, _ attendance: Attendance, _ welcome: Welcome
+    ) {
+        scratch.removeAll(keepingAtMost: 64 * 1024)
+        Epoch.append(welcome.position.epoch, to: &scratch)
+        var result = SubscribeResult()
+        result.recoverable = attendance.isRecoverable
+        result.positioned = attendance.isPositioned
+        result.epoch = scratch.bytes
+        result.offset = welcome.position.offset
+        result.wasRecovering = attendance.since != nil
+        result.recovered = welcome.isRecovered
+        result.publications = welcome.publications?.bytes ?? .empty
+        send(session, attendance.command, .subscribe, .subscribe(result))
+    }
+
+    func replyHistory(_ session: UnsafeMutablePointer<Session>, _ id: UInt32, _ read: Welcome) {
+        scratch.removeAll(keepingAtMost: 64 * 1024)
+        Epoch.append(read.position.epoch, to: &scratch)
+        var result = HistoryResult()
+        result.epoch = scratch.bytes
+        result.offset = read.position.offset
+        result.publications = read.publications?.bytes ?? .empty
+        send(session, id, .history, .history(result))
+    }
+
     func replyPublished(_ session: UnsafeMutablePointer<Session>, _ id: UInt32, _ position: StreamPosition) {
-        send(session, id, .publish, .publish(PublishResult(offset: position.offset)))
+        var result = PublishResult(offset: position.offset)
+        if position.epoch != 0 {
+            scratch.removeAll(keepingAtMost: 64 * 1024)
+            Epoch.append(position.epoch, to: &scratch)
+            result.epoch = scratch.bytes
+        }
+        send(session, id, .publish, .publish(result))
     }
 
     /// Puts the fields of a publication with the client's info into `scratch`.

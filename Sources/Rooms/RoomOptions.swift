@@ -26,6 +26,12 @@ package struct RoomOptions: Sendable, Equatable {
     package var permissions: RoomPermissions = []
     /// Largest `data` of a publication in bytes; nil: only the limit of a message counts.
     package var maxMessageSize: Int?
+    /// How much of the past is kept; nil: nothing, and publications are at most once.
+    package var history: HistoryOptions?
+    /// Every subscriber may recover, also one that did not ask for it.
+    package var forcesRecovery = false
+    /// Most publications of one recovery or one `history` reply.
+    package var recoveryLimit = 300
 
     package init(permissions: RoomPermissions = [], maxMessageSize: Int? = nil) {
         self.permissions = permissions
@@ -59,6 +65,11 @@ package struct RoomRules: Sendable {
     package var fanOutBudget = 4096
     /// Bytes of publications that wait for the end of the iteration, per room; more are sent off at once.
     package var batchBytes = 64 * 1024
+    /// Bytes of the publications in one reply: half of what may wait for a client, so that the reply itself does not
+    /// make it a slow one.
+    package var replyBytes = 512 * 1024
+    /// Returning members of one room that wait for the engine; one more is told that it was not recovered.
+    package var waitingRecoveries = 4096
     /// Name of this node and version of the server, as `connect` tells them.
     package var node = ""
     package var version = ""

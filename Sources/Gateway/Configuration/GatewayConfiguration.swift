@@ -118,7 +118,16 @@ package struct GatewayConfiguration: Sendable, Equatable {
         /// Anonymous connections may, too.
         package var allowHistoryForAnonymous = false
 
-        /// The defaults: nothing is allowed.
+        /// Publications that are kept; 0 = the room has no history.
+        package var historySize = 0
+        /// How long publications are kept.
+        package var historyTTL = Duration.zero
+        /// Every subscription is told that it can recover, asked for or not.
+        package var forceRecovery = false
+        /// Publications that one recovery or one history reply may bring.
+        package var recoveryMaxPublications = 300
+
+        /// The defaults: nothing is allowed, nothing is kept.
         package init() {}
     }
 

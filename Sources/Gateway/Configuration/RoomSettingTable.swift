@@ -68,15 +68,23 @@ enum RoomSettingTable {
     ]
 
     private static let history: [Entry] = [
-        .later("historySize", .integer(0...1_000_000), default: "0", off: .integer(0), "Publications that are kept."),
-        .later(
-            "historyTTL", .duration(.zero ... .seconds(2_592_000)), default: "none", off: .duration(.zero),
-            "How long publications are kept."),
-        .later(
-            "forceRecovery", .boolean, default: "false", off: .boolean(false),
-            "Whether every subscription recovers what it missed, asked for or not."),
-        .later(
-            "recoveryMaxPublications", .integer(1...100_000), default: "300", off: .integer(300),
-            "Publications that one recovery may bring."),
+        .built(
+            "historySize", .integer(0...1_000_000), defaultText: "0", live: true,
+            "Publications that are kept; needs historyTTL.",
+            store: { if case .integer(let count) = $1 { $0.historySize = count } },
+            value: { .integer($0.historySize) }),
+        .built(
+            "historyTTL", .duration(.zero ... .seconds(2_592_000)), defaultText: "none", live: true,
+            "How long publications are kept.",
+            store: { if case .duration(let age) = $1 { $0.historyTTL = age } },
+            value: { $0.historyTTL == .zero ? nil : .duration($0.historyTTL) }),
+        .boolean(
+            "forceRecovery", \.forceRecovery, live: true,
+            "Every subscription is told that it can recover, asked for or not."),
+        .built(
+            "recoveryMaxPublications", .integer(1...100_000), defaultText: "300", live: true,
+            "Publications that one recovery or one history reply may bring.",
+            store: { if case .integer(let count) = $1 { $0.recoveryMaxPublications = count } },
+            value: { .integer($0.recoveryMaxPublications) }),
     ]
 }

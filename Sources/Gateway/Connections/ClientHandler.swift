@@ -114,7 +114,7 @@ final class ClientHandler: ConnectionHandler, LoopHook, LetterHandler {
 
     func receive(_ letter: Letter) {
         guard let kind = LoopMessage.Kind(rawValue: letter.kind) else { return }
-        rooms.receive(LoopMessage(kind, letter.words, payload: letter.object as? Payload))
+        rooms.receive(LoopMessage(kind, letter.words, object: letter.object))
     }
 
     // MARK: Frames

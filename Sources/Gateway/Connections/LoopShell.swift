@@ -189,7 +189,7 @@ final class LoopShell: Outlet {
 
     func post(_ message: LoopMessage, to target: Int, urgent: Bool) -> Bool {
         loops[target].send(
-            Letter(kind: message.kind.rawValue, words: message.words, object: message.payload), urgent: urgent)
+            Letter(kind: message.kind.rawValue, words: message.words, object: message.object), urgent: urgent)
     }
 
     func random(_ bytes: UnsafeMutableRawBufferPointer) { Digest.random(bytes) }

@@ -1,38 +1,159 @@
 // The engine of a single process: what is published is received, nothing else exists. The default, and the reference
 // that RedisEngine is compared with in the conformance suite. One instance per loop; since a room's home is one loop,
-// instances need not know each other. Never unavailable; keeps one entry per subscribed room.
+// instances need not know each other. Never unavailable.
+//
+// Keeps one entry per room that is subscribed or has a past. A past is bounded by the room's options and
+// `streamBytes`; a room without subscribers whose past is over is forgotten, at the latest `sweepInterval` publishes
+// later. Its next life has another epoch, so nobody mistakes it for the old one.
 
+package import Bytes
 package import Rooms
 
 /// An engine for one process.
 package final class MemoryEngine: Engine {
+    /// Bytes of publications that one room keeps.
+    package static let streamBytes = 16 << 20
+    private static let sweepInterval = 1024
+
+    private struct Room {
+        var isSubscribed = false
+        var stream: RoomStream?
+        /// When the stream last changed or was asked for.
+        var touched = MonotonicTime(nanoseconds: 0)
+    }
+
     // Strong: a weak load per message would cost more than the engine. `shutdown` breaks the cycle.
     package var delegate: (any EngineDelegate)?
     private var names = NameTable()
+    private var rooms: [Room] = []
+    private var keys = IdempotencyCache()
+    private var random: SeededRandom
+    private let now: () -> MonotonicTime
+    private var untilSweep = MemoryEngine.sweepInterval
 
-    package init() {}
+    /// An engine whose time is `now` and whose epochs come from `random`.
+    package init(now: @escaping () -> MonotonicTime, random: SeededRandom = .system()) {
+        self.now = now
+        self.random = random
+    }
 
     package var isAvailable: Bool { true }
 
-    package func publish(room: UnsafeRawBufferPointer, fields: UnsafeRawBufferPointer, ticket: Ticket) {
-        if names.count > 0, names.find(room, hash: NameTable.hash(room)) != nil {
-            delegate?.received(room: room, position: .none, fields: fields)
+    package func publish(
+        room: UnsafeRawBufferPointer, fields: UnsafeRawBufferPointer, options: PublishOptions, ticket: Ticket
+    ) {
+        let now = now()
+        if !options.key.isEmpty,
+            let known = keys.find(room: room, sender: options.sender, key: options.key, now: now)
+        {
+            delegate?.published(ticket, .success(known))
+            return
         }
-        delegate?.published(ticket, .success(.none))
+        var position = StreamPosition.none
+        if let history = options.history {
+            let number = make(room)
+            guard let appended = append(number, fields, history, now) else {
+                delegate?.published(ticket, .failure(.unavailable))
+                return
+            }
+            position = appended
+        }
+        if !options.key.isEmpty {
+            keys.insert(room: room, sender: options.sender, key: options.key, position: position, now: now)
+        }
+        if let number = find(room), rooms[Int(number)].isSubscribed {
+            delegate?.received(room: room, position: position, fields: fields)
+        }
+        delegate?.published(ticket, .success(position))
+        sweepSometimes(now)
     }
 
-    package func subscribe(room: UnsafeRawBufferPointer) {
-        let hash = NameTable.hash(room)
-        if names.find(room, hash: hash) == nil { _ = names.insert(room, hash: hash) }
-        delegate?.subscribed(room: room, .success(()))
+    package func subscribe(room: UnsafeRawBufferPointer, history: HistoryOptions?) {
+        let number = make(room)
+        rooms[Int(number)].isSubscribed = true
+        let position = history.map { stream(number, $0, now()).position } ?? .none
+        delegate?.subscribed(room: room, .success(position))
     }
 
     package func unsubscribe(room: UnsafeRawBufferPointer) {
-        if let number = names.find(room, hash: NameTable.hash(room)) { names.remove(number) }
+        guard let number = find(room) else { return }
+        rooms[Int(number)].isSubscribed = false
+        if rooms[Int(number)].stream == nil { names.remove(number) }
+    }
+
+    package func read(room: UnsafeRawBufferPointer, history: HistoryOptions, _ query: HistoryQuery, tag: ReadTag) {
+        let number = make(room)
+        let now = now()
+        var stream = stream(number, history, now)
+        var answer = HistoryAnswer(
+            position: stream.position, isContinuous: query.since.map { $0.epoch == stream.epoch } ?? true,
+            coverage: .complete)
+        if answer.isContinuous {
+            let range = stream.query(
+                since: query.since?.offset, limit: query.limit, direction: query.direction, maxBytes: query.maxBytes,
+                now: now)
+            answer.coverage = range.coverage
+            answer.start = range.start
+            answer.isReverse = range.isReverse
+            answer.entries = (0..<range.count).compactMap { stream.payload(at: range.offset(at: $0)) }
+        }
+        rooms[Int(number)].stream = stream
+        delegate?.read(room: room, tag: tag, .success(answer))
     }
 
     package func shutdown() {
         names = NameTable()
+        rooms = []
         delegate = nil
+    }
+
+    // MARK: Rooms
+
+    private func find(_ room: UnsafeRawBufferPointer) -> UInt32? {
+        names.count > 0 ? names.find(room, hash: NameTable.hash(room)) : nil
+    }
+
+    private func make(_ room: UnsafeRawBufferPointer) -> UInt32 {
+        let hash = NameTable.hash(room)
+        if let number = names.find(room, hash: hash) { return number }
+        let number = names.insert(room, hash: hash)
+        if Int(number) == rooms.count { rooms.append(Room()) }
+        rooms[Int(number)] = Room()
+        return number
+    }
+
+    /// The room's stream, made if there is none, with the options of this moment.
+    private func stream(_ number: UInt32, _ history: HistoryOptions, _ now: MonotonicTime) -> RoomStream {
+        let limits = RoomStream.Limits(entries: history.size, bytes: MemoryEngine.streamBytes, age: history.age)
+        var stream = rooms[Int(number)].stream ?? RoomStream(epoch: random.next() | 1, limits: limits)
+        stream.limits = limits
+        rooms[Int(number)].stream = stream
+        rooms[Int(number)].touched = now
+        return stream
+    }
+
+    private func append(
+        _ number: UInt32, _ fields: UnsafeRawBufferPointer, _ history: HistoryOptions, _ now: MonotonicTime
+    ) -> StreamPosition? {
+        _ = stream(number, history, now)
+        // In place: a copy of the ring for each publication would make a long history slow.
+        guard let offset = rooms[Int(number)].stream?.append(Payload(copying: fields), now: now),
+            let epoch = rooms[Int(number)].stream?.epoch
+        else { return nil }
+        return StreamPosition(offset: offset, epoch: epoch)
+    }
+
+    /// Forgets rooms that nobody listens to and whose past is over.
+    private func sweepSometimes(_ now: MonotonicTime) {
+        untilSweep -= 1
+        guard untilSweep == 0 else { return }
+        untilSweep = MemoryEngine.sweepInterval
+        for number in rooms.indices {
+            guard !rooms[number].isSubscribed, let stream = rooms[number].stream,
+                rooms[number].touched + stream.limits.age <= now
+            else { continue }
+            rooms[number] = Room()
+            names.remove(UInt32(number))
+        }
     }
 }

@@ -123,7 +123,7 @@ extension RedisEngine: RedisConnectionOwner {
             case .ready: ready(roomConnection)
             case .subscribed(let room):
                 metrics.add(.engineCommands(.subscribe, .ok))
-                delegate?.subscribed(room: room, .success(()))
+                delegate?.subscribed(room: room, .success(.none))
             case .failed(let room, let outcome): failed(room, outcome)
             }
         }

@@ -79,7 +79,10 @@ package final class RedisEngine: Engine, @unchecked Sendable {
 
     package var isAvailable: Bool { state.pointee.isAvailable }
 
-    package func publish(room: UnsafeRawBufferPointer, fields: UnsafeRawBufferPointer, ticket: Ticket) {
+    // Rooms keep no history on Redis yet (the configuration refuses it), so keys and options have nothing to act on.
+    package func publish(
+        room: UnsafeRawBufferPointer, fields: UnsafeRawBufferPointer, options: PublishOptions, ticket: Ticket
+    ) {
         let backlog = commandConnection.queuedBytes + fields.count
         guard state.pointee.isAvailable, fields.count <= settings.publicationBytes,
             backlog <= settings.link.limits.outputBytes
@@ -106,13 +109,13 @@ package final class RedisEngine: Engine, @unchecked Sendable {
         delegate?.published(ticket, .failure(.unavailable))
     }
 
-    package func subscribe(room: UnsafeRawBufferPointer) {
+    package func subscribe(room: UnsafeRawBufferPointer, history: HistoryOptions?) {
         // A refusal ends whatever there was: the caller takes the room for not subscribed.
         let admission = state.pointee.isAvailable ? state.pointee.rooms.subscribe(room: room) : .refused
         switch admission {
         case .live:
             metrics.add(.engineCommands(.subscribe, .ok))
-            delegate?.subscribed(room: room, .success(()))
+            delegate?.subscribed(room: room, .success(.none))
         case .pending: scheduleWriting()
         case .refused:
             state.pointee.rooms.unsubscribe(room: room)
@@ -125,6 +128,10 @@ package final class RedisEngine: Engine, @unchecked Sendable {
         state.pointee.rooms.unsubscribe(room: room)
         // While away, a room less may be the last one that was missing.
         if state.pointee.rooms.hasSubscriptionsToWrite || !state.pointee.isAvailable { scheduleWriting() }
+    }
+
+    package func read(room: UnsafeRawBufferPointer, history: HistoryOptions, _ query: HistoryQuery, tag: ReadTag) {
+        delegate?.read(room: room, tag: tag, .failure(.unavailable))
     }
 
     package func shutdown() {

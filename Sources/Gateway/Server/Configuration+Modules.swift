@@ -18,6 +18,7 @@ extension RoomRules {
         staleCloseDelay = client.staleCloseDelay
         maxRooms = client.maxRooms
         maxRoomNameLength = client.maxRoomNameLength
+        replyBytes = client.queueMaxSize / 2
         self.node = node
         self.version = version
         setDefault(RoomOptions(configuration.rooms.default))
@@ -44,6 +45,9 @@ extension RoomOptions {
         var permissions: RoomPermissions = []
         for (isSet, permission) in flags where isSet { permissions.insert(permission) }
         self.init(permissions: permissions, maxMessageSize: options.maxMessageSize)
+        if options.historySize > 0 { history = HistoryOptions(size: options.historySize, age: options.historyTTL) }
+        forcesRecovery = options.forceRecovery
+        recoveryLimit = options.recoveryMaxPublications
     }
 }
 

@@ -116,7 +116,7 @@ package final class GatewayServer: @unchecked Sendable {
         guard let url = configuration.engine.redis.url else {
             loop.metrics.set(.engine(.commands), up: true)
             loop.metrics.set(.engine(.subscriptions), up: true)
-            return MemoryEngine()
+            return MemoryEngine(now: { loop.now })
         }
         return try RedisEngine(
             loop: loop, settings: RedisEngineSettings(configuration, url: url, node: node), logger: logger)

@@ -5,7 +5,7 @@
 // Pure and bounded by its inputs. Called when a client recovers: first with the tail alone, which answers nearly all of a
 // reconnect storm; then with the engine's answer.
 
-package import Bytes
+import Bytes
 
 /// What a returning member is given.
 package enum RecoveryMerge: Equatable, Sendable {

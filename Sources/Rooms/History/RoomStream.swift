@@ -150,7 +150,8 @@ package struct RoomStream {
             }
             guard start >= oldest, count > 0 else { return Range(coverage: .complete) }
             let available = Int(clamping: start - oldest + 1)
-            return measure(Range(coverage: .complete, start: start, count: min(limit, available), isReverse: true), maxBytes)
+            return measure(
+                Range(coverage: .complete, start: start, count: min(limit, available), isReverse: true), maxBytes)
         case .forward:
             let start = max(since ?? 0, oldest - 1) + 1
             let isTrimmed = since.map { $0 + 1 < oldest } ?? false
