@@ -72,13 +72,18 @@ let package = Package(
                 "Bytes", "HTTP", "WebSocket", "Telemetry", "Reactor",
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
             ]),
-        executable("martlet-load", path: "loadtest/martlet-load", ["LoadCore", argumentParser]),
+        library(
+            "VerifyCore", path: "loadtest/VerifyCore",
+            ["Bytes", "HTTP", "WebSocket", "Wire", "Reactor", "Telemetry", "CLinux", "LoadCore"]),
+        executable("martlet-load", path: "loadtest/martlet-load", ["LoadCore", "VerifyCore", argumentParser]),
 
         // Tests.
         library(
             "Fuzz", path: "Tests/Fuzz", exclude: ["Driver"], ["Bytes", "HTTP", "WebSocket", "Wire", "Redis"]),
         executable("martlet-fuzz", path: "Tests/Fuzz/Driver", ["Fuzz", "Bytes", "Reactor", argumentParser]),
         executable("reactor-probe", path: "Tests/ReactorProbe", ["Bytes", "Telemetry", "Reactor", "CLinux"]),
+        library("TestSupport", path: "Tests/TestSupport", ["Bytes"]),
+        library("ClusterSupport", path: "Tests/ClusterSupport", exclude: ["Python"], ["TestSupport"]),
         tests("ArchitectureTests", []),
         tests("BytesTests", ["Bytes"]),
         tests("HTTPTests", ["HTTP", "Bytes", "Fuzz"]),
@@ -89,6 +94,8 @@ let package = Package(
         tests("ReactorTests", ["Bytes", "Telemetry", "Reactor", "CLinux", "reactor-probe"]),
         tests("RedisTests", ["Redis", "Bytes", "Reactor", "Telemetry", "Fuzz"]),
         tests("GatewayTests", ["Gateway", "Rooms", "Redis", "Reactor", "Telemetry", "Bytes", logging]),
+        tests("ClusterTests", ["ClusterSupport", "TestSupport", "martlet", "martlet-chat"]),
+        tests("InteropTests", ["ClusterSupport", "TestSupport", "martlet"]),
         tests("ClientTests", ["Client", "Bytes", "HTTP", "WebSocket", "Reactor", "Telemetry"]),
         tests("MartletChatTests", ["ChatTerminal", "martlet", "martlet-chat"]),
         tests(

@@ -1,6 +1,6 @@
 // A process that a test talks with line by line, while others do the same: its lines are events of an EventLog. It
-// inherits no environment, so that nothing of whoever runs the tests changes what it does; it is killed, by its id, when
-// nobody needs it any more. Threads that block on its descriptors feed the logs.
+// inherits no environment, so that nothing of whoever runs the tests changes what it does; it is killed, by its id,
+// when nobody needs it any more. Threads that block on its descriptors feed the logs.
 
 import Foundation
 import Synchronization

@@ -12,7 +12,8 @@ package enum LocalAddress: Sendable {
 
 /// Asks local servers.
 package enum LocalSocket {
-    /// Sends `question` and reads until `isComplete`, the end, or `patience`. nil: nobody listens, or there is no answer.
+    /// Sends `question` and reads until `isComplete`, the end, or `patience`. nil: nobody listens, or there is no
+    /// answer.
     package static func ask(
         _ address: LocalAddress, _ question: String, within patience: Duration = .seconds(1),
         until isComplete: @escaping @Sendable (String) -> Bool
@@ -34,8 +35,8 @@ package enum LocalSocket {
         }
     }
 
-    /// A port that nobody uses now, below those that the kernel gives to outgoing connections: a server that is away for
-    /// a while finds it free again.
+    /// A port that nobody uses now, below those that the kernel gives to outgoing connections: a server that is away
+    /// for a while finds it free again.
     package static func freePort() throws -> UInt16 {
         for _ in 0..<200 {
             let port = UInt16.random(in: 20_000..<32_000)

@@ -1,6 +1,6 @@
-// A thread for each test. Tests of other suites block the few threads that Swift's tasks share; one that measures the time
-// that a process takes, or gives it a limit, must not wait for them. So these tests run on a thread of their own, and
-// their alarms come from another one.
+// A thread for each test. Tests of other suites block the few threads that Swift's tasks share; one that measures the
+// time that a process takes, or gives it a limit, must not wait for them. So these tests run on a thread of their own,
+// and their alarms come from another one.
 
 import Foundation
 import Synchronization

@@ -1,5 +1,5 @@
-// Where the programs of these tests lie that are no products of the build. One that is missing fails the test with a line
-// that says what to install.
+// Where the programs of these tests lie that are no products of the build. One that is missing fails the test with a
+// line that says what to install.
 
 import Foundation
 import TestSupport

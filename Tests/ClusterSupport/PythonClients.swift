@@ -1,5 +1,5 @@
-// Clients made with centrifuge-python, an SDK that nobody here wrote. One Python process holds any number of them; it is
-// steered by lines of JSON and reports in the same way (Python/driver.py).
+// Clients made with centrifuge-python, an SDK that nobody here wrote. One Python process holds any number of them; it
+// is steered by lines of JSON and reports in the same way (Python/driver.py).
 
 import Foundation
 import Synchronization

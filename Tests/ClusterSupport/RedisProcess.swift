@@ -1,5 +1,5 @@
-// A redis-server of a test's own: on a Unix socket, or on a port where it has to come back after it was killed. Its files
-// are in a directory of its own; it is ended by its process id.
+// A redis-server of a test's own: on a Unix socket, or on a port where it has to come back after it was killed. Its
+// files are in a directory of its own; it is ended by its process id.
 
 import Foundation
 import Synchronization

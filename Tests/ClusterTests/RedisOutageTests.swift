@@ -1,5 +1,5 @@
-// Redis dies, comes back, or stops answering: clients keep their connections, nobody is told that a message was published
-// which was not, and everything works again by itself.
+// Redis dies, comes back, or stops answering: clients keep their connections, nobody is told that a message was
+// published which was not, and everything works again by itself.
 
 import ClusterSupport
 import Foundation
@@ -82,8 +82,8 @@ struct RedisOutageTests {
         for turn in 0..<2 {
             var account = Account()
             redis.suspend()
-            // Written and not answered: 100. Afterwards the links are known to be dead: 120. Nothing is acknowledged, above
-            // all not by a reply that belongs to another command.
+            // Written and not answered: 100. Afterwards the links are known to be dead: 120. Nothing is acknowledged,
+            // above all not by a reply that belongs to another command.
             for round in 0..<4 {
                 for (index, member) in cluster.members.enumerated() {
                     try await account.publish("turn \(turn) round \(round) of \(index)", as: member)

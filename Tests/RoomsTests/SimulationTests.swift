@@ -136,8 +136,8 @@ private final class Simulation {
             Issue.record("\(first) was never published to \(room), \(context)")
             return
         }
-        #expect(
-            Array(all[start...].prefix(interval.heard.count)) == interval.heard, "a run of the order of \(room), \(context)")
+        let run = Array(all[start...].prefix(interval.heard.count))
+        #expect(run == interval.heard, "a run of the order of \(room), \(context)")
     }
 
     // MARK: What happens

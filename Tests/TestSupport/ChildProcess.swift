@@ -89,7 +89,9 @@ package final class ChildProcess {
         var entry = environ
         while let pointer = entry.pointee {
             let text = String(cString: pointer)
-            if let sign = text.firstIndex(of: "=") { all[String(text[..<sign])] = String(text[text.index(after: sign)...]) }
+            if let sign = text.firstIndex(of: "=") {
+                all[String(text[..<sign])] = String(text[text.index(after: sign)...])
+            }
             entry += 1
         }
         return all.merging(environment) { $1 }.map { "\($0.key)=\($0.value)" }
@@ -123,10 +125,8 @@ package final class ChildProcess {
         while true {
             let text = String(decoding: output[stream.rawValue].bytes, as: UTF8.self)
             // The last piece is no line yet.
-            if let line = text.split(separator: "\n", omittingEmptySubsequences: false).dropLast().first(where: isWanted)
-            {
-                return String(line)
-            }
+            let lines = text.split(separator: "\n", omittingEmptySubsequences: false).dropLast()
+            if let line = lines.first(where: isWanted) { return String(line) }
             guard !output[stream.rawValue].hasEnded, !deadline.hasPassed else {
                 throw TestFailure("the line did not come; the process said: \(text)")
             }

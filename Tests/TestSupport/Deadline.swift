@@ -1,8 +1,7 @@
 // Waiting in tests: always for something, never for a fixed time, and never for ever.
 
-package import Testing
-
 import Glibc
+package import Testing
 
 /// A moment after which waiting has failed.
 package struct Deadline: Sendable {

@@ -1,7 +1,7 @@
 // Vouching for a room when the master has begun a new life: called by each node, pipelined, for every room that it
-// serves, before its term is opened. The room's top is compared with what the node has seen of it at the end of the life
-// before. Lower, or another stream: the room gets a new epoch, so that no offset that somebody has seen is given away
-// again. Equal or higher: the room is vouched for and nothing else changes, so nobody is told anything.
+// serves, before its term is opened. The room's top is compared with what the node has seen of it at the end of the
+// life before. Lower, or another stream: the room gets a new epoch, so that no offset that somebody has seen is given
+// away again. Equal or higher: the room is vouched for and nothing else changes, so nobody is told anything.
 //
 // A node that comes when the term is open already (it was frozen longer than a lease) is compared with the top that the
 // room had when it entered the term. A call may be repeated with the same arguments. Cost in Redis: HMGET, and HSET and
@@ -50,8 +50,8 @@ package struct FenceCall {
     /// A fresh random epoch, in case the room needs one; not 0, never used twice.
     package var freshEpoch: UInt64
     package var historyTTL: Duration
-    /// The last position that the node saw delivered or acknowledged before the life before ended, and the term in which
-    /// it saw it. Taken down once, when the new life shows itself: what arrives later must not be counted in.
+    /// The last position that the node saw delivered or acknowledged before the life before ended, and the term in
+    /// which it saw it. Taken down once, when the new life shows itself: what arrives later must not be counted in.
     package var seen: RoomPosition
     package var seenTerm: RedisTerm
 

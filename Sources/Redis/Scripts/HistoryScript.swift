@@ -1,17 +1,18 @@
 // Reading a room's stream: the history command, a client's recovery and the repair of a gap, in one round trip with the
 // position that belongs to the answer.
 //
-// Called by the engine. What is kept is exactly the newest `historySize` publications that are younger than the history's
-// TTL by Redis' clock (field t of each entry); older entries may still lie in the stream and are never shown. Offsets are
-// contiguous and times ascend, so the oldest one is found by bisection. The stream is read in pieces, so that neither
-// Redis nor the answer ever holds much more than `maxBytes`. Cost: HMGET, PTTL, TIME, one XRANGE of 1, and one for each
-// 32 entries; log2(size) more when the oldest has expired.
+// Called by the engine. What is kept is exactly the newest `historySize` publications that are younger than the
+// history's TTL by Redis' clock (field t of each entry); older entries may still lie in the stream and are never shown.
+// Offsets are contiguous and times ascend, so the oldest one is found by bisection. The stream is read in pieces, so
+// that neither Redis nor the answer ever holds much more than `maxBytes`. Cost: HMGET, PTTL, TIME, one XRANGE of 1, and
+// one for each 32 entries; log2(size) more when the oldest has expired.
 
 package import Bytes
 
 extension RedisScript {
-    /// KEYS stream, record. ARGV term, fresh epoch, history TTL, size, mode, offset or empty, epoch or empty, limit, bytes.
-    /// Answers `{state, top, epoch, previous epoch, shared offset, oldest, offset of the first entry, entries…}`.
+    /// KEYS stream, record. ARGV term, fresh epoch, history TTL, size, mode, offset or empty, epoch or empty, limit,
+    /// bytes. Answers `{state, top, epoch, previous epoch, shared offset, oldest, offset of the first entry,
+    /// entries…}`.
     package static let history = RedisScript(
         "history", RoomRecordLua.opening, RoomRecordLua.enter,
         #"""

@@ -1,13 +1,14 @@
 // Where a room stands. Called pipelined for every room of a link after each reconnection, by the slow audit of quiet
 // rooms, and once when a node begins to serve a room, so that its members know from where they can recover.
 //
-// A room that nobody has published to gets its epoch here: a member that joined at offset 0 can then recover from 0. Cost
-// in Redis: HMGET and PTTL; the record's TTL is refreshed when half of it has gone by.
+// A room that nobody has published to gets its epoch here: a member that joined at offset 0 can then recover from 0.
+// Cost in Redis: HMGET and PTTL; the record's TTL is refreshed when half of it has gone by.
 
 package import Bytes
 
 extension RedisScript {
-    /// KEYS stream, record. ARGV term, fresh epoch, history TTL. Answers `{0, top, epoch, previous epoch, shared offset}`.
+    /// KEYS stream, record. ARGV term, fresh epoch, history TTL. Answers `{0, top, epoch, previous epoch, shared
+    /// offset}`.
     package static let position = RedisScript(
         "position", RoomRecordLua.opening, RoomRecordLua.enter,
         #"""

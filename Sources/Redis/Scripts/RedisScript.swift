@@ -1,10 +1,11 @@
-// A Lua script as the program knows it: a constant with its SHA-1. Calls go out as EVALSHA; whoever is answered NOSCRIPT
-// was not executed at all, so it loads the script and says the same again: nothing is lost and nothing done twice.
+// A Lua script as the program knows it: a constant with its SHA-1. Calls go out as EVALSHA; whoever is answered
+// NOSCRIPT was not executed at all, so it loads the script and says the same again: nothing is lost and nothing done
+// twice.
 //
 // Written by the engine on its loop into a command link's output. Names, bytes and numbers only ever travel as KEYS and
 // ARGV (RC-06). Every script touches the keys of one slot only. Load all of them first on each new connection
-// (`appendLoad`): then NOSCRIPT needs a SCRIPT FLUSH under the feet of a living connection. EVAL would do, too, but since
-// 7.4 the server may forget what only EVAL brought.
+// (`appendLoad`): then NOSCRIPT needs a SCRIPT FLUSH under the feet of a living connection. EVAL would do, too, but
+// since 7.4 the server may forget what only EVAL brought.
 
 package import Bytes
 import Reactor

@@ -1,12 +1,12 @@
 // What every script of a room begins with: reading the room's record, making one, and entering a new term.
 //
-// The record is a hash: o top offset, e epoch, t term in which the room was last vouched for, f top at the moment when it
-// entered that term, p previous epoch and s the offset shared with it. Redis runs it; the engine only sends it. A record
-// that makes no sense is replaced as if there were none: what Redis holds is never believed unseen (F39).
+// The record is a hash: o top offset, e epoch, t term in which the room was last vouched for, f top at the moment when
+// it entered that term, p previous epoch and s the offset shared with it. Redis runs it; the engine only sends it. A
+// record that makes no sense is replaced as if there were none: what Redis holds is never believed unseen (F39).
 //
-// First writes are HSET or XADD, which a server out of memory, a replica or one that cannot persist refuses; so a script
-// that is refused has changed nothing. Numbers are doubles in Lua: offsets end below 2^53 and are never written by
-// tostring, which rounds beyond 14 digits.
+// First writes are HSET or XADD, which a server out of memory, a replica or one that cannot persist refuses; so a
+// script that is refused has changed nothing. Numbers are doubles in Lua: offsets end below 2^53 and are never written
+// by tostring, which rounds beyond 14 digits.
 
 /// The common opening of the room scripts.
 enum RoomRecordLua {

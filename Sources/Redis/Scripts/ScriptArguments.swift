@@ -1,5 +1,5 @@
-// How numbers, epochs and terms are written for scripts and read out of their replies. Used by the scripts' call writers
-// and parsers on the engine's loop; nothing here allocates, and nothing from the server can trap.
+// How numbers, epochs and terms are written for scripts and read out of their replies. Used by the scripts' call
+// writers and parsers on the engine's loop; nothing here allocates, and nothing from the server can trap.
 
 package import Bytes
 

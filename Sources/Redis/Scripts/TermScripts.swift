@@ -2,9 +2,10 @@
 // in the life before has fenced them. Called once after each new connection (announce) and each second (renew).
 //
 // One hash, so one slot: n number, i life, a when it was announced (ms, Redis' clock), k open or not; L:<node> when the
-// node's lease ends; W:<node> the node is waited for; F:<node> it has fenced before the term was open. The hash lives in the store that may have lost data: so nodes bring
-// along what they remember, and a number never falls below one that a living node knows. Bounded by the nodes of a
-// cluster; a node is forgotten one lease after its last call, by the others' calls.
+// node's lease ends; W:<node> the node is waited for; F:<node> it has fenced before the term was open. The hash lives
+// in the store that may have lost data: so nodes bring along what they remember, and a number never falls below one
+// that a living node knows. Bounded by the nodes of a cluster; a node is forgotten one lease after its last call, by
+// the others' calls.
 
 package import Bytes
 

@@ -1,9 +1,9 @@
 // Where a returning member joins the flow: what it is given and what comes live must meet without a gap and without an
-// overlap. The member joins its room's flow at the moment when this is decided, on the room's home loop: everything up to
-// `delivered` has to be in its reply, everything behind it will come by itself.
+// overlap. The member joins its room's flow at the moment when this is decided, on the room's home loop: everything up
+// to `delivered` has to be in its reply, everything behind it will come by itself.
 //
-// Pure and bounded by its inputs. Called when a client recovers: first with the tail alone, which answers nearly all of a
-// reconnect storm; then with the engine's answer.
+// Pure and bounded by its inputs. Called when a client recovers: first with the tail alone, which answers nearly all of
+// a reconnect storm; then with the engine's answer.
 
 import Bytes
 
@@ -11,8 +11,8 @@ import Bytes
 package enum RecoveryMerge: Equatable, Sendable {
     /// Entries of the engine's answer, then of the tail; both may be empty. Together `since + 1` … `delivered`.
     case recovered(answer: Range<Int>, tail: Range<UInt64>)
-    /// The home loop itself has not yet delivered what the member saw elsewhere: decide again when it has. Joined now, it
-    /// would get those publications a second time.
+    /// The home loop itself has not yet delivered what the member saw elsewhere: decide again when it has. Joined now,
+    /// it would get those publications a second time.
     case wait
     /// The engine is to be asked for what follows this offset; its former answer, if any, does not reach the tail.
     case ask(since: UInt64)

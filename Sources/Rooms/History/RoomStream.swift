@@ -110,8 +110,8 @@ package struct RoomStream {
         return top
     }
 
-    /// Adds an entry whose offset is known. What is not the next one breaks the tail: it then begins with this entry. An
-    /// entry at or below the top is ignored.
+    /// Adds an entry whose offset is known. What is not the next one breaks the tail: it then begins with this entry.
+    /// An entry at or below the top is ignored.
     package mutating func append(_ payload: Payload, at offset: UInt64, now: MonotonicTime) {
         guard offset > top, offset <= RoomStream.largestOffset else { return }
         if offset != top + 1 { reset(epoch: epoch, top: offset - 1) }
@@ -133,8 +133,8 @@ package struct RoomStream {
         return ring[(head + Int(offset - oldest)) & (ring.count - 1)].payload
     }
 
-    /// What a reader gets that stands at `since` (nil: nowhere), at most `limit` entries of at most `maxBytes` together.
-    /// Drops what is too old first. The reader's epoch is the caller's to compare.
+    /// What a reader gets that stands at `since` (nil: nowhere), at most `limit` entries of at most `maxBytes`
+    /// together. Drops what is too old first. The reader's epoch is the caller's to compare.
     package mutating func query(
         since: UInt64?, limit: Int, direction: Direction, maxBytes: Int, now: MonotonicTime
     ) -> Range {

@@ -4,10 +4,10 @@
 //     starting ──adopt──▶ following ──gap, link restored, audit──▶ asking ──answer──▶ following
 //                             └──────── another epoch, trimmed, fewer than delivered ────────▶ lost ──adopt──▶
 //
-// Owned by the room's home loop. Sans-IO: after every input the caller delivers what the verdict says, then pulls `next`
-// until nil, then `takeRequest`. What comes while an answer is awaited is held, bounded by `Limits`; beyond that it is
-// dropped and asked for later, since the stream still has it. Whatever a message claims is believed only as a reason to
-// ask: a forged epoch or offset costs one question, never the members' continuity. One question at a time.
+// Owned by the room's home loop. Sans-IO: after every input the caller delivers what the verdict says, then pulls
+// `next` until nil, then `takeRequest`. What comes while an answer is awaited is held, bounded by `Limits`; beyond that
+// it is dropped and asked for later, since the stream still has it. Whatever a message claims is believed only as a
+// reason to ask: a forged epoch or offset costs one question, never the members' continuity. One question at a time.
 
 package import Bytes
 
@@ -64,7 +64,8 @@ package struct StreamCursor {
 
     enum Phase: Equatable { case starting, following, lost(ContinuityLoss) }
 
-    // Offsets stay exact in every language of the clients (JavaScript, Lua): below 2⁵³. A message above it is a forgery.
+    // Offsets stay exact in every language of the clients (JavaScript, Lua): below 2⁵³. A message above it is a
+    // forgery.
     private static let largestOffset: UInt64 = (1 << 53) - 1
 
     private let limits: Limits

@@ -25,7 +25,8 @@ struct FenceTests {
         }
         #expect(try room.publish("m11") == at(11, top.epoch))
         // An answer was lost, so the node says it again after the term has gone on.
-        #expect(try room.fence(at(10, top.epoch), in: first) == .kept(RoomRecord(top: at(11, top.epoch), previous: nil)))
+        #expect(
+            try room.fence(at(10, top.epoch), in: first) == .kept(RoomRecord(top: at(11, top.epoch), previous: nil)))
         #expect(try room.read(.recover, since: at(5, top.epoch)).offsets == Array(6...11))
         try client.expectEveryKeyToExpire()
     }
@@ -148,14 +149,20 @@ struct FenceTests {
 
     @Test("a key published in a lost epoch is known as long as its publication is")
     func idempotencyOverTerms() throws {
-        guard case .published(let kept) = try room.publishResult([1], key: ("a", "1")) else { throw CancellationError() }
+        guard case .published(let kept) = try room.publishResult([1], key: ("a", "1")) else {
+            throw CancellationError()
+        }
         room.term = second
-        guard case .renewed(let record) = try room.fence(at(9, kept.epoch), in: first) else { throw CancellationError() }
+        guard case .renewed(let record) = try room.fence(at(9, kept.epoch), in: first) else {
+            throw CancellationError()
+        }
         #expect(try room.publishResult([1], key: ("a", "1")) == .repeated(kept))
         #expect(try room.publishResult([2], key: ("a", "2")) == .published(at(2, record.top.epoch)))
     }
 
-    @Test("the offset-reuse trap, 200 times at random: never one (epoch, offset) with two contents", arguments: [11, 12, 13])
+    @Test(
+        "the offset-reuse trap, 200 times at random: never one (epoch, offset) with two contents",
+        arguments: [11, 12, 13])
     func offsetReuse(_ seed: UInt64) throws {
         var random = SeededRandom(seed: seed)
         var contents: [RoomPosition: String] = [:]

@@ -34,8 +34,10 @@ struct PublishHistoryTests {
         for epoch: UInt64 in [0x1, 0x00ff, 0x0123_4567_89ab_cdef, 99_999_999, 100_000_000, .max, 1 << 63] {
             var text = ByteBuffer()
             text.append(hexadecimal: epoch)
-            try client.command([Array("HSET".utf8), client.key(.position, room.name), Array("e".utf8), Array(text.bytes),
-                Array("o".utf8), Array("41".utf8), Array("t".utf8), Array("1.00000000000000a1".utf8)])
+            try client.command([
+                Array("HSET".utf8), client.key(.position, room.name), Array("e".utf8), Array(text.bytes),
+                Array("o".utf8), Array("41".utf8), Array("t".utf8), Array("1.00000000000000a1".utf8),
+            ])
             try client.command([Array("DEL".utf8), client.key(.stream, room.name)])
             let fields = Array("\"data\":\"\\u0000\"".utf8) + [0, 10, 13, 255]
             #expect(try room.publishResult(fields) == .published(at(42, epoch)))
@@ -303,10 +305,12 @@ struct PublishHistoryTests {
         #expect(try room.read(.forward, since: nil).texts == ["d"])
     }
 
-    @Test("F39: a record or stream that makes no sense is replaced, never believed", arguments: [
-        ["o", "-1"], ["o", "x"], ["o", "1e3"], ["o", ""], ["o", "99999999999999999999"], ["e", ""], ["e", "xyz"],
-        ["e", "00000000000000FF"], ["e", "00000000000000ff0"],
-    ])
+    @Test(
+        "F39: a record or stream that makes no sense is replaced, never believed",
+        arguments: [
+            ["o", "-1"], ["o", "x"], ["o", "1e3"], ["o", ""], ["o", "99999999999999999999"], ["e", ""], ["e", "xyz"],
+            ["e", "00000000000000FF"], ["e", "00000000000000ff0"],
+        ])
     func poisonedRecord(_ field: [String]) throws {
         let room = ScriptRoom(client)
         let before = try room.publish("a")
@@ -336,6 +340,40 @@ struct PublishHistoryTests {
         #expect(try room.read(.recover, since: at(3, after.epoch)).state == .trimmed, "a hole is a loss")
         #expect(try room.read(.recover, since: at(4, after.epoch)).texts == ["m5"])
         try client.expectEveryKeyToExpire()
+    }
+
+    @Test("a hole in the middle of the stream is a loss, in every direction")
+    func hole() throws {
+        let room = ScriptRoom(client)
+        try room.publish(1...9)
+        let epoch = try room.position().top.epoch
+        try client.command([Array("XDEL".utf8), client.key(.stream, room.name), Array("5-0".utf8)])
+        let recovery = try room.read(.recover, since: at(2, epoch))
+        #expect(recovery.state == .trimmed && recovery.offsets.isEmpty)
+        let forward = try room.read(.forward, since: at(2, epoch))
+        #expect(forward.state == .trimmed && forward.texts == ["m3", "m4"])
+        let reverse = try room.read(.reverse, since: nil)
+        #expect(reverse.state == .trimmed && reverse.texts == ["m9", "m8", "m7", "m6"])
+        #expect(try room.read(.recover, since: at(5, epoch)).texts == ["m6", "m7", "m8", "m9"])
+    }
+
+    @Test("an epoch that was used before is refused where a fresh one is needed, and nothing changes")
+    func usedEpoch() throws {
+        let room = ScriptRoom(client)
+        let top = try room.publish("a")
+        for term in [second, first] {
+            try client.send { output in
+                room.name.withUnsafeBytes { name in
+                    PublishCall(
+                        room: name, fields: name, term: term, freshEpoch: top.epoch, historySize: 9,
+                        historyTTL: .seconds(9), seen: term == first ? at(5, top.epoch) : nil
+                    ).append(to: &output, names: client.names)
+                }
+            }
+            #expect(try client.receive { $0.error } == .other)
+        }
+        #expect(try room.position() == RoomRecord(top: top, previous: nil))
+        #expect(try room.read(.forward, since: nil).texts == ["a"])
     }
 
     @Test("after FLUSHALL and after an empty restart the room has another epoch")

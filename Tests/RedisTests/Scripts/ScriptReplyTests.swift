@@ -15,14 +15,17 @@ struct ScriptReplyTests {
         let pieces = [
             "$-1\r\n", "*0\r\n", "*-1\r\n", ":0\r\n", ":1\r\n", ":9\r\n", ":-1\r\n", ":9223372036854775807\r\n",
             ":-9223372036854775808\r\n", "$0\r\n\r\n", "$16\r\n00000000000000a1\r\n", "$16\r\n0000000000000000\r\n",
-            "$16\r\nABCDEFABCDEFABCD\r\n", "$18\r\n7.00000000000000a1\r\n", "+OK\r\n", "-ERR x\r\n", ":9007199254740992\r\n",
+            "$16\r\nABCDEFABCDEFABCD\r\n", "$18\r\n7.00000000000000a1\r\n", "+OK\r\n", "-ERR x\r\n",
+            ":9007199254740992\r\n",
         ]
         var random = SeededRandom(seed: 77)
         for round in 0..<20_000 {
             let count = Int.random(in: 0...10, using: &random)
             var text = "*\(count)\r\n"
             for index in 0..<count {
-                text += index == 0 ? [":0\r\n", ":1\r\n", ":2\r\n", ":9\r\n", ":5\r\n"].randomElement(using: &random)!
+                text +=
+                    index == 0
+                    ? [":0\r\n", ":1\r\n", ":2\r\n", ":9\r\n", ":5\r\n"].randomElement(using: &random)!
                     : pieces.randomElement(using: &random)!
             }
             let read: Void? = parse(round % 50 == 0 ? pieces.randomElement(using: &random)! : text) { reply in

@@ -1,5 +1,5 @@
-// The scripts as the tests call them: a room with its options, a term, and fresh epochs that count up, so that every one
-// of them is used once.
+// The scripts as the tests call them: a room with its options, a term, and fresh epochs that count up, so that every
+// one of them is used once.
 
 import Bytes
 import Redis

@@ -1,5 +1,5 @@
-// A real redis-server on a Unix socket in a folder of its own, and a blocking client, for the tests of the scripts. Keys
-// that a script leaves without a TTL are found by a scan of the whole server after every test.
+// A real redis-server on a Unix socket in a folder of its own, and a blocking client, for the tests of the scripts.
+// Keys that a script leaves without a TTL are found by a scan of the whole server after every test.
 
 import Bytes
 import Foundation
@@ -187,7 +187,9 @@ final class ScriptClient {
     }
 
     /// Every key of the server.
-    func keys() throws -> [[UInt8]] { try command("KEYS", "*").elements.compactMap(\.bytes).sorted { $0.lexicographicallyPrecedes($1) } }
+    func keys() throws -> [[UInt8]] {
+        try command("KEYS", "*").elements.compactMap(\.bytes).sorted { $0.lexicographicallyPrecedes($1) }
+    }
 
     /// Fails the test for every key that would stay for ever.
     func expectEveryKeyToExpire(_ location: SourceLocation = #_sourceLocation) throws {

@@ -76,9 +76,13 @@ struct TermTests {
         for node in ["a", "b", "c"] { _ = try renew(node, 1) }
         #expect(awaited(try announce("a", life: 0xB, known: 1)) == 3, "the registry remembers three")
         #expect(awaited(try renew("a", 2, life: 0xB)) == 2)
-        #expect(awaited(try announce("b", life: 0xB, known: 1, remembered: ["a", "c", "d"])) == 3, "d is remembered by b only")
+        #expect(
+            awaited(try announce("b", life: 0xB, known: 1, remembered: ["a", "c", "d"])) == 3,
+            "d is remembered by b only")
         #expect(awaited(try renew("b", 2, life: 0xB)) == 2)
-        #expect(awaited(try announce("c", life: 0xB, known: 1, remembered: ["a", "b"])) == 2, "who has fenced is not awaited again")
+        #expect(
+            awaited(try announce("c", life: 0xB, known: 1, remembered: ["a", "b"])) == 2,
+            "who has fenced is not awaited again")
         #expect(awaited(try renew("c", 2, life: 0xB)) == 1)
         #expect(awaited(try announce("d", life: 0xB)) == 1)
         #expect(isOpen(try renew("d", 2, life: 0xB), 2))

@@ -8,7 +8,9 @@ struct IdempotencyCacheTests {
     @Test("room, sender and key are kept apart however they are cut, and live five minutes")
     func keys() {
         var cache = IdempotencyCache()
-        let parts = [("a", "b", "c"), ("ab", "", "c"), ("", "ab", "c"), ("a", "bc", ""), ("a", "", "bc"), ("1:1:a", "b", "c")]
+        let parts = [
+            ("a", "b", "c"), ("ab", "", "c"), ("", "ab", "c"), ("a", "bc", ""), ("a", "", "bc"), ("1:1:a", "b", "c"),
+        ]
         for (index, part) in parts.enumerated() {
             insert(&cache, part, UInt64(index + 1), 0)
             insert(&cache, part, 99, 1)

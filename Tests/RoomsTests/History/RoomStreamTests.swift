@@ -7,7 +7,9 @@ import Testing
 struct RoomStreamTests {
     func stream(_ count: Int, entries: Int = 10, bytes: Int = 1 << 20, age: Duration = .seconds(60)) -> RoomStream {
         var stream = RoomStream(epoch: 7, limits: RoomStream.Limits(entries: entries, bytes: bytes, age: age))
-        for number in 0..<count { #expect(stream.append(payload("m\(number + 1)"), now: second(0)) == UInt64(number + 1)) }
+        for number in 0..<count {
+            #expect(stream.append(payload("m\(number + 1)"), now: second(0)) == UInt64(number + 1))
+        }
         return stream
     }
 
@@ -74,7 +76,8 @@ struct RoomStreamTests {
 
     @Test("as a tail it takes the next entry, ignores known ones and begins anew behind a gap")
     func tail() {
-        var stream = RoomStream(epoch: 7, top: 40, limits: RoomStream.Limits(entries: 10, bytes: 100, age: .seconds(10)))
+        var stream = RoomStream(
+            epoch: 7, top: 40, limits: RoomStream.Limits(entries: 10, bytes: 100, age: .seconds(10)))
         #expect(stream.oldest == 41 && stream.read(since: 40, .recover).0 == .complete)
         stream.append(payload("a"), at: 41, now: second(0))
         stream.append(payload("b"), at: 42, now: second(0))
@@ -115,7 +118,8 @@ struct RoomStreamTests {
             }
             let at = second(now)
             while let oldest = model.first,
-                model.count > 20 || model.reduce(0, { $0 + $1.1.utf8.count }) > 200 || second(oldest.2) + .seconds(30) <= at
+                model.count > 20 || model.reduce(0, { $0 + $1.1.utf8.count }) > 200
+                    || second(oldest.2) + .seconds(30) <= at
             { model.removeFirst() }
             let since = Bool.random(using: &random) ? nil : UInt64.random(in: 0...(top + 2), using: &random)
             let limit = Int.random(in: 0...25, using: &random)

@@ -4,9 +4,11 @@ package import Bytes
 package import LoadCore
 
 extension Checker {
-    /// `subscriber` got a message of `room`; `isBacklog` when it came with the reply to a resume.
+    /// `subscriber` got a message of `room`; `isBacklog` when it came with the reply to a resume;
+    /// not `isTimed` when it was the subscriber itself that was late.
     package func delivered(
-        _ subscriber: Int, _ room: Int, offset: UInt64, _ mark: Marker, isBacklog: Bool = false, now: MonotonicTime
+        _ subscriber: Int, _ room: Int, offset: UInt64, _ mark: Marker, isBacklog: Bool = false, isTimed: Bool = true,
+        now: MonotonicTime
     ) {
         let index = cell(subscriber, room)
         let id = MessageID(mark.publisher, Int(clamping: mark.sequence))
@@ -36,7 +38,7 @@ extension Checker {
             guard checkOffset(subscriber, room, index, offset, id, isBacklog, now: now) else { return }
         }
         guard checkOrder(subscriber, room, index, id, now: now) else { return }
-        measure(index, room, id, isBacklog, now: now)
+        measure(index, room, id, isBacklog, isTimed, now: now)
     }
 
     /// Whether the offset is the next one and has this content for all.
@@ -118,7 +120,9 @@ extension Checker {
         return record.invokedAt >= calmSince && record.invokedAt >= subscriptions[index].liveSince
     }
 
-    private func measure(_ index: Int, _ room: Int, _ id: MessageID, _ isBacklog: Bool, now: MonotonicTime) {
+    private func measure(
+        _ index: Int, _ room: Int, _ id: MessageID, _ isBacklog: Bool, _ isTimed: Bool, now: MonotonicTime
+    ) {
         let record = rooms[room].publications[id.publisher][id.sequence - 1]
         noteRecovery(index, sentAt: record.invokedAt)
         // What comes with a backlog waited for its reader, not for the server.
@@ -126,9 +130,13 @@ extension Checker {
             figures.backlogDeliveries += 1
             return
         }
+        guard isTimed else { return }
         let time = now.nanoseconds
-        figures.deliveryLatency[phase.rawValue].record(nanoseconds: time - min(record.invokedAt, time))
+        figures.deliveryLatency[column(record)].record(nanoseconds: time - min(record.invokedAt, time))
         let stable = record.completedAt > 0 ? time - min(record.completedAt, time) : 0
-        figures.stableLatency[phase.rawValue].record(nanoseconds: stable)
+        figures.stableLatency[column(record)].record(nanoseconds: stable)
     }
+
+    /// Where a message's latency is counted: what met anything but calm on its way does not belong to calm.
+    func column(_ record: PublishRecord) -> Int { (record.phase == .calm ? phase : record.phase).rawValue }
 }

@@ -8,7 +8,7 @@ extension Checker {
     /// A publication is sent for the first time. Sequence numbers of a publisher in a room count from 1 without holes.
     package func invoked(_ room: Int, _ id: MessageID, now: MonotonicTime) {
         precondition(id.sequence == rooms[room].publications[id.publisher].count + 1, "numbers have no holes")
-        var record = PublishRecord(invokedAt: now.nanoseconds)
+        var record = PublishRecord(phase: phase, invokedAt: now.nanoseconds)
         let current = rooms[room].current
         if current >= 0 {
             record.floor = Position(epoch: current, offset: rooms[room].epochs[Int(current)].ackedTop)
@@ -33,8 +33,9 @@ extension Checker {
         rooms[room].publications[id.publisher][index].completedAt = now.nanoseconds
         figures.acked += 1
         if before == .pending {
-            let invokedAt = rooms[room].publications[id.publisher][index].invokedAt
-            figures.ackLatency[phase.rawValue].record(nanoseconds: now.nanoseconds - min(invokedAt, now.nanoseconds))
+            let record = rooms[room].publications[id.publisher][index]
+            let waited = now.nanoseconds - min(record.invokedAt, now.nanoseconds)
+            figures.ackLatency[column(record)].record(nanoseconds: waited)
             if phase == .calm { figures.ackedInCalm += 1 }
         }
         guard plan.hasHistory else { return }

@@ -23,6 +23,8 @@ struct PublishRecord {
     var offset: UInt64 = 0
     /// The highest acknowledged place of the room when it was sent.
     var floor = Position(epoch: -1, offset: 0)
+    /// What the run did when it was sent.
+    var phase: Phase
     var invokedAt: UInt64
     var completedAt: UInt64 = 0
 }

@@ -67,6 +67,7 @@ extension ClientPool {
     private func wake(_ client: VerifyClient) {
         client.life = .live
         client.lastHeard = loop.now
+        client.untimedUntil = loop.now + .seconds(2)
         if client.isPausedForReading, let id = client.id { loop.resumeReading(id) }
         client.isPausedForReading = false
         if client.stage == .idle { connect(client) }
@@ -89,7 +90,13 @@ extension ClientPool {
         }
     }
 
-    // MARK: For faults
+    // MARK: For faults, mutants and the end
+
+    /// Ends everybody's absence and sleep.
+    package func wakeEverybody() { for client in clients where client.life != .live { wake(client) } }
+
+    /// From the next connection on all clients go through the proxies of their gateways.
+    package func proxyEverybody() { for client in clients { client.isProxied = true } }
 
     /// Subscribers that are live now, every `step`th of them from `first`.
     package func victims(from first: Int, step: Int) -> [Int] {

@@ -1,7 +1,7 @@
 // Publishers: an open stream of publications at fixed times, one at a time per publisher and room, each with an
 // idempotency key that is reused when it is sent again, also at another gateway. Part of ClientPool; on its loop.
 
-package import Bytes
+import Bytes
 import LoadCore
 import Reactor
 import Wire
@@ -84,7 +84,8 @@ extension ClientPool {
         var data = ByteBuffer(capacity: Marker.length + 2 + padding)
         data.append(UInt8(ascii: "\""))
         let mark = Marker(
-            time: operation.time, room: room, publisher: operation.id.publisher, sequence: UInt64(operation.id.sequence))
+            time: operation.time, room: room, publisher: operation.id.publisher, sequence: UInt64(operation.id.sequence)
+        )
         mark.write(to: data.reserve(Marker.length))
         data.advance(by: Marker.length)
         for _ in 0..<padding { data.append(UInt8(ascii: ".")) }
@@ -178,7 +179,7 @@ extension ClientPool {
             if let at = operation.retryAt, at <= now, client.stage == .joined { transmit(client, room) }
             guard operation.isInFlight, now.since(operation.sentAt) > plan.answerLimit else { continue }
             isSilent = true
-            if !rig.gateways[operation.gateway].wasFrozen(since: operation.sentAt) {
+            if directory.mustAnswer(operation.gateway, since: operation.sentAt) {
                 checker.silent(room, operation.id, gateway: operation.gateway, since: operation.sentAt, now: now)
             }
         }

@@ -65,24 +65,27 @@ extension ClientPool {
                 position: position, recovered: result.recovered, wasRecovering: result.wasRecovering,
                 recoverable: result.recoverable || !plan.hasHistory)
             checker.subscribed(subscriber, room, outcome, now: loop.now)
-            replay(subscriber, room, result.publications)
+            replay(client, room, result.publications)
             checker.caughtUp(subscriber, room, now: loop.now)
         case .error(let error):
             guard error.isTemporary else {
-                checker.report(.crash, room: room, now: loop.now, "subscriber \(subscriber) got error \(error.code) for a room that it may join")
+                checker.report(
+                    .crash, room: room, now: loop.now,
+                    "subscriber \(subscriber) got error \(error.code) for a room that it may join")
                 return
             }
             client.retryRooms.append((room, loop.now + client.backoff.next(using: &client.random)))
         default:
-            checker.report(.isolation, room: room, now: loop.now, "subscriber \(subscriber) got the reply to another command")
+            checker.report(
+                .isolation, room: room, now: loop.now, "subscriber \(subscriber) got the reply to another command")
         }
     }
 
-    private func replay(_ subscriber: Int, _ room: Int, _ entries: EncodedEntries) {
+    private func replay(_ client: VerifyClient, _ room: Int, _ entries: EncodedEntries) {
         var walk = JSONCodec.Publications(entries, limit: 100_000)
         do throws(WireError) {
             while let publication = try walk.next(scratch: &entryScratch) {
-                report(subscriber, room, publication, isBacklog: true)
+                report(client, room, publication, isBacklog: true)
             }
         } catch {
             checker.report(.crash, room: room, now: loop.now, "a backlog is malformed: \(error)")
@@ -100,16 +103,19 @@ extension ClientPool {
             checker.report(.isolation, now: loop.now, "subscriber \(subscriber) got a publication of \(name)")
             return
         }
-        report(subscriber, number, publication, isBacklog: false)
+        report(client, number, publication, isBacklog: false)
     }
 
-    private func report(_ subscriber: Int, _ room: Int, _ publication: Publication, isBacklog: Bool) {
+    private func report(_ client: VerifyClient, _ room: Int, _ publication: Publication, isBacklog: Bool) {
+        guard let subscriber = client.subscriber else { return }
+        let isTimed = client.life == .live && loop.now > client.untimedUntil
         guard let mark = mark(of: publication) else {
             checker.report(.phantom, room: room, now: loop.now, "subscriber \(subscriber) got what nobody sent")
             return
         }
         if mark.publisher == checker.plan.marker { figures.markersSeen += 1 }
-        checker.delivered(subscriber, room, offset: publication.offset, mark, isBacklog: isBacklog, now: loop.now)
+        checker.delivered(
+            subscriber, room, offset: publication.offset, mark, isBacklog: isBacklog, isTimed: isTimed, now: loop.now)
     }
 
     private func mark(of publication: Publication) -> Marker? {
@@ -121,12 +127,17 @@ extension ClientPool {
 
     /// The server ended a subscription.
     func ended(_ client: VerifyClient, _ room: WireBytes, _ code: UInt32) {
-        guard let subscriber = client.subscriber, let number = RoomNames.number(room), number < plan.rooms else { return }
+        guard let subscriber = client.subscriber, let number = RoomNames.number(room), number < plan.rooms else {
+            return
+        }
         client.subscribed.remove(number)
         checker.told(subscriber, number, code: code, now: loop.now)
         onTrouble?()
-        if code >= 2500 { subscribe(client, number) } else {
-            checker.report(.crash, room: number, now: loop.now, "subscriber \(subscriber) was unsubscribed with \(code)")
+        if code >= 2500 {
+            subscribe(client, number)
+        } else {
+            checker.report(
+                .crash, room: number, now: loop.now, "subscriber \(subscriber) was unsubscribed with \(code)")
         }
     }
 
@@ -142,7 +153,7 @@ extension ClientPool {
     /// Histories that have come.
     package var historiesRead: Int { histories.count }
     /// Histories that there are to come.
-    package var historiesWanted: Int { rig.gateways.count * plan.rooms }
+    package var historiesWanted: Int { directory.gatewayCount * plan.rooms }
 
     private func askHistory(_ client: VerifyClient, _ room: Int) {
         guard !histories.contains(where: { $0 == (client.gateway, room) }) else { return }

@@ -2,7 +2,7 @@
 // in and out, pings, and what a peer that is gone looks like. What is said goes to the checker. Bounded by the plan:
 // a fixed number of clients, one connection each; a message may be 1 MiB, a response head 16 KiB.
 
-package import Bytes
+import Bytes
 import HTTP
 import LoadCore
 package import Reactor
@@ -48,7 +48,7 @@ package struct ClientFigures: Sendable {
 /// The clients.
 package final class ClientPool: ConnectionHandler {
     let loop: Loop
-    let rig: ClusterRig
+    let directory: any GatewayDirectory
     let checker: Checker
     let plan: ClientPlan
     private var kind: UInt8 = 0
@@ -74,9 +74,9 @@ package final class ClientPool: ConnectionHandler {
     var histories: [(gateway: Int, room: Int)] = []
 
     /// The clients of `plan`, not connected yet.
-    package init(_ loop: Loop, rig: ClusterRig, checker: Checker, plan: ClientPlan) {
+    package init(_ loop: Loop, directory: any GatewayDirectory, checker: Checker, plan: ClientPlan) {
         self.loop = loop
-        self.rig = rig
+        self.directory = directory
         self.checker = checker
         self.plan = plan
         kind = loop.register(self)
@@ -85,7 +85,7 @@ package final class ClientPool: ConnectionHandler {
             let number = clients.count
             clients.append(
                 VerifyClient(
-                    number: number, role: role, rooms: rooms, gateway: fixed ?? number % rig.gateways.count,
+                    number: number, role: role, rooms: rooms, gateway: fixed ?? number % directory.gatewayCount,
                     isProxied: isProxied, isRestless: isRestless, fixedGateway: fixed, seed: plan.seed, now: now))
         }
         for subscriber in 0..<plan.subscribers {
@@ -93,8 +93,12 @@ package final class ClientPool: ConnectionHandler {
             add(.subscriber(subscriber), rooms: rooms, isProxied: subscriber % 4 == 1, isRestless: subscriber % 3 == 0)
         }
         // One more publisher, which sends the markers of the end.
-        for publisher in 0...plan.publishers { add(.publisher(publisher), rooms: [], isProxied: false, isRestless: false) }
-        for gateway in rig.gateways { add(.reader, rooms: [], isProxied: false, isRestless: false, fixed: gateway.number) }
+        for publisher in 0...plan.publishers {
+            add(.publisher(publisher), rooms: [], isProxied: false, isRestless: false)
+        }
+        for gateway in 0..<directory.gatewayCount {
+            add(.reader, rooms: [], isProxied: false, isRestless: false, fixed: gateway)
+        }
     }
 
     /// Begins to connect, and to look after the clients.
@@ -108,7 +112,7 @@ package final class ClientPool: ConnectionHandler {
     func connect(_ client: VerifyClient) {
         guard client.stage == .idle else { return }
         client.reconnectAt = nil
-        guard let address = rig.address(client.gateway, proxied: client.isProxied) else { return retry(client) }
+        guard let address = directory.address(client.gateway, proxied: client.isProxied) else { return retry(client) }
         do {
             let id = try loop.connect(to: address, handler: kind)
             let slot = Int(id.slot)
@@ -133,7 +137,7 @@ package final class ClientPool: ConnectionHandler {
 
     /// Comes back later, at another gateway.
     func retry(_ client: VerifyClient) {
-        if client.fixedGateway == nil { client.gateway = (client.gateway + 1) % rig.gateways.count }
+        if client.fixedGateway == nil { client.gateway = (client.gateway + 1) % directory.gatewayCount }
         guard !client.isOffline else { return }
         client.reconnectAt = loop.now + client.backoff.next(using: &client.random)
     }
@@ -353,9 +357,11 @@ package final class ClientPool: ConnectionHandler {
     }
 
     private func reportSilence(_ client: VerifyClient, _ now: MonotonicTime) {
-        let gateway = rig.gateways[client.gateway]
         // A frozen process, a dead one and a link that the proxy silences cannot answer.
-        guard gateway.isUp, !client.isProxied, !gateway.wasFrozen(since: client.stageSince), client.life == .live else { return }
+        let isOwed = directory.mustAnswer(client.gateway, since: client.stageSince)
+        guard isOwed, !client.isProxied, client.life == .live else {
+            return
+        }
         checker.report(
             .errorVisibility, now: now,
             "client \(client.number) waits at stage \(client.stage) of gateway \(client.gateway) without an answer")

@@ -63,7 +63,7 @@ final class VerifyClient {
     /// The rooms of a subscriber.
     let rooms: [Int]
     /// Reaches gateways through their proxies.
-    let isProxied: Bool
+    var isProxied: Bool
     /// Comes and goes by itself.
     let isRestless: Bool
     /// The only gateway of a reader.
@@ -88,6 +88,8 @@ final class VerifyClient {
     var isOwnClose = false
     var readCredit = 0.0
     var isPausedForReading = false
+    /// Until then what it gets says nothing about the server's speed.
+    var untimedUntil = MonotonicTime(nanoseconds: 0)
 
     var nextCommand: UInt32 = 1
     /// Subscribe commands that wait for their reply, and rooms to ask for again.
@@ -132,7 +134,7 @@ final class VerifyClient {
 
     /// Whether its connection and all its rooms are there.
     var isComplete: Bool {
-        stage == .joined && subscribed.count == rooms.count && operations.isEmpty
+        stage == .joined && life == .live && subscribed.count == rooms.count && operations.isEmpty
     }
 }
 

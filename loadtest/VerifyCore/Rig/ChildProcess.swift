@@ -108,6 +108,14 @@ package final class ChildProcess {
         kill(pid, number)
     }
 
+    /// The scheduler's letter for its state: R, S, T (stopped) …
+    package var schedulerState: String {
+        guard isRunning, let stat = SmallFile.read("/proc/\(pid)/stat"), let name = stat.lastIndex(of: ")") else {
+            return ""
+        }
+        return stat[stat.index(after: name)...].split(separator: " ").first.map(String.init) ?? ""
+    }
+
     /// Ends it for good and waits, at most `patience` before SIGKILL.
     package func end(patience: Duration = .zero) {
         isExpectedToEnd = true

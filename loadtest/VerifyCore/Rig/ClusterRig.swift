@@ -74,7 +74,7 @@ package final class ClusterRig {
     private let configPath: String
     private var redisStarts = 0
 
-    /// Prepares the folder and the proxies; starts nothing.
+    /// Prepares folder, proxies and configuration, and asks the binary whether it knows history; starts nothing.
     package init(_ loop: Loop, _ plan: RigPlan) throws {
         self.loop = loop
         self.plan = plan
@@ -93,6 +93,12 @@ package final class ClusterRig {
             let toClients = try ChaosProxy(loop, target: nowhere, speaksRESP: false, seed: seed &+ 500)
             gateways.append(GatewayNode(number: number, redisProxy: toRedis, clientProxy: toClients))
         }
+        do {
+            try writeConfig()
+        } catch {
+            tearDown()
+            throw error
+        }
     }
 
     private static func freePort() throws -> UInt16 {
@@ -106,7 +112,6 @@ package final class ClusterRig {
 
     /// Starts everything; blocks, at most about 20 seconds. The loop is turned meanwhile.
     package func start() throws {
-        try writeConfig()
         if !plan.isEmbedded { try startRedis() }
         for gateway in gateways { try startGateway(gateway) }
         try wait("gateways to listen", .seconds(10)) { [self] in
