@@ -81,6 +81,9 @@ struct HomeRooms: ~Copyable {
     /// A loop missed a publication.
     mutating func markBehind(_ number: UInt32, loop: Int) { rooms[Int(number)].behind.append(loop) }
 
+    /// A loop gets publications again: whoever is let in now has been given everything up to here.
+    mutating func forgive(_ number: UInt32, loop: Int) { forgiveBehind(Int(number), loop) }
+
     private mutating func forgiveBehind(_ index: Int, _ loop: Int) {
         if !rooms[index].behind.isEmpty { rooms[index].behind.removeAll { $0 == loop } }
     }

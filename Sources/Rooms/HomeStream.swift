@@ -1,5 +1,6 @@
-// What the home loop keeps of one room with history beside its members: the order in which publications are let through,
-// the newest ones, and the subscribers that wait. Owned by the room's home loop; gone when its last member has left.
+// What the home loop keeps of one room with history beside its members: the order in which publications are let
+// through, the newest ones, and the subscribers that wait. Owned by the room's home loop; gone when its last member
+// has left.
 //
 // Bounded: the tail by the room's options and `tailBytes`, the cursor by its limits, waiting subscribers by the rules.
 

@@ -1,5 +1,5 @@
-// The `history` command, and a subscriber's own loop in rooms with history: requests go to the room's home, answers come
-// back as errands.
+// The `history` command, and a subscriber's own loop in rooms with history: requests go to the room's home, answers
+// come back as errands.
 
 import Bytes
 import Wire
@@ -100,10 +100,15 @@ extension LoopRooms {
                 break
             }
             var encoded = ByteBuffer()
+            // The engine counts what it keeps, the reply has offsets and braces as well: cut where that is too much.
+            var fitting = 0
             for (index, fields) in read.entries.enumerated() {
                 JSONCodec.appendEntry(fields: fields.bytes, offset: read.offset(at: index), to: &encoded)
+                guard encoded.count <= rules.replyBytes else { break }
+                fitting = encoded.count
             }
-            let publications = encoded.isEmpty ? nil : Payload(copying: encoded.bytes)
+            let publications =
+                fitting == 0 ? nil : Payload(copying: UnsafeRawBufferPointer(rebasing: encoded.bytes[..<fitting]))
             answer = .success(Welcome(position: read.position, isRecovered: false, publications: publications))
         }
         send(Errand(.historyRead(ticket, answer)), to: Int(ticket.loop))

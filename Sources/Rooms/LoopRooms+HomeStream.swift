@@ -1,9 +1,9 @@
 // Rooms with history at home: subscribers are let in at one exact point of the room's order, returning ones with all
-// that they missed or with the plain word that it is not all there; and the order is kept when pub/sub loses, repeats or
-// delays something.
+// that they missed or with the plain word that it is not all there; and the order is kept when pub/sub loses, repeats
+// or delays something.
 //
-// A subscriber is answered by the home, not by its own loop: the mailbox keeps the order of "you are in at offset n" and
-// of publication n + 1, so nothing is missed and nothing comes twice.
+// A subscriber is answered by the home, not by its own loop: the mailbox keeps the order of "you are in at offset n"
+// and of publication n + 1, so nothing is missed and nothing comes twice.
 
 import Bytes
 import Wire
@@ -34,11 +34,15 @@ extension LoopRooms {
         _ number: UInt32, _ stream: HomeStream, _ waiting: HomeStream.Waiting, answer: HistoryAnswer?
     ) {
         let attendance = waiting.attendance
-        guard let since = attendance.since, let tail = stream.tail else { return welcome(stream, attendance, nil) }
+        // What is too old to be asked for is too old to be recovered.
+        stream.tail?.trim(now: outlet.now)
+        guard let since = attendance.since, let tail = stream.tail else {
+            return welcome(number, stream, attendance, nil)
+        }
         var part: RecoveryMerge.Answer?
         if let answer {
             guard answer.isContinuous, answer.coverage == .complete, answer.position.epoch == stream.cursor.epoch else {
-                return welcome(stream, attendance, nil)
+                return welcome(number, stream, attendance, nil)
             }
             part = .init(
                 start: answer.entries.isEmpty ? answer.position.offset + 1 : answer.start, count: answer.entries.count)
@@ -55,12 +59,12 @@ extension LoopRooms {
                 for index in fromAnswer { missed.append((answer.offset(at: index), answer.entries[index])) }
             }
             for offset in fromTail {
-                guard let payload = tail.payload(at: offset) else { return welcome(stream, attendance, nil) }
+                guard let payload = tail.payload(at: offset) else { return welcome(number, stream, attendance, nil) }
                 missed.append((offset, payload))
             }
-            welcome(stream, attendance, missed)
+            welcome(number, stream, attendance, missed)
         case .wait, .ask: ask(number, stream, waiting, since)
-        case .refused: welcome(stream, attendance, nil)
+        case .refused: welcome(number, stream, attendance, nil)
         }
     }
 
@@ -68,7 +72,7 @@ extension LoopRooms {
         _ number: UInt32, _ stream: HomeStream, _ waiting: HomeStream.Waiting, _ since: StreamPosition
     ) {
         // An answer that does not fit twice was overtaken by a busy room or contradicts what we see.
-        guard waiting.questions < 3 else { return welcome(stream, waiting.attendance, nil) }
+        guard waiting.questions < 3 else { return welcome(number, stream, waiting.attendance, nil) }
         var waiting = waiting
         waiting.questions += 1
         let attendance = waiting.attendance
@@ -83,14 +87,18 @@ extension LoopRooms {
     }
 
     /// Tells a subscriber that it is in, and what it missed; nil: not all of that is there.
-    private func welcome(_ stream: HomeStream, _ attendance: Attendance, _ missed: [(UInt64, Payload)]?) {
+    private func welcome(
+        _ number: UInt32, _ stream: HomeStream, _ attendance: Attendance, _ missed: [(UInt64, Payload)]?
+    ) {
+        // The loop may have fallen behind since the subscriber came: from here on it is served again.
+        home.forgive(number, loop: attendance.loop)
         let position = StreamPosition(offset: stream.cursor.delivered, epoch: stream.cursor.epoch)
-        let bytes = missed?.reduce(0) { $0 + $1.1.count } ?? 0
-        guard let missed, missed.count <= stream.recoveryLimit, bytes <= rules.replyBytes else {
-            let answer = Welcome(position: position, isRecovered: false, publications: nil)
-            return send(attendance, .attended(attendance, answer))
+        var answer = Welcome(position: position, isRecovered: false, publications: nil)
+        if let missed, missed.count <= stream.recoveryLimit, let publications = encode(missed) {
+            answer = Welcome(
+                position: position, isRecovered: attendance.since != nil,
+                publications: publications.count > 0 ? publications : nil)
         }
-        let answer = Welcome(position: position, isRecovered: attendance.since != nil, publications: encode(missed))
         send(attendance, .attended(attendance, answer))
     }
 
@@ -98,12 +106,12 @@ extension LoopRooms {
         send(attendance, .turnedAway(attendance, failure))
     }
 
-    /// Entries of a reply.
+    /// Entries of a reply; nil when they are too much for one.
     private func encode(_ entries: [(UInt64, Payload)]) -> Payload? {
-        guard !entries.isEmpty else { return nil }
+        guard entries.reduce(0, { $0 + $1.1.count }) <= rules.replyBytes else { return nil }
         var encoded = ByteBuffer()
         for (offset, fields) in entries { JSONCodec.appendEntry(fields: fields.bytes, offset: offset, to: &encoded) }
-        return Payload(copying: encoded.bytes)
+        return encoded.count <= rules.replyBytes ? Payload(copying: encoded.bytes) : nil
     }
 
     private func send(_ attendance: Attendance, _ kind: Errand.Kind) { send(Errand(kind), to: attendance.loop) }
@@ -148,7 +156,10 @@ extension LoopRooms {
         stream.waiting = []
         var served: [(Int, UInt64)] = []
         home.forEachLoop(number) { served.append(($0, $1)) }
+        let name = stream.tail == nil ? nil : Payload(copying: home.names.name(of: number))
         home.remove(number)
+        // A flow that was to begin anew may still run in the engine, and nobody is left to end it.
+        if let name { engine.unsubscribe(room: name.bytes) }
         for subscriber in waiting { turnAway(subscriber.attendance, failure) }
         // A flow that was to begin anew had members: they are told, and come back by subscribing.
         for (target, local) in served { tell(target, .behind, (local, 0, 0, 0)) }
@@ -173,7 +184,11 @@ extension LoopRooms {
     /// Delivers what has become due, and asks for what is missing.
     func pump(_ number: UInt32, _ stream: HomeStream) {
         while let entry = stream.cursor.next() { letThrough(number, stream, entry.offset, entry.payload) }
-        if stream.cursor.loss != nil { return loseContinuity(number, stream) }
+        if stream.cursor.loss != nil {
+            // Once: until the flow has begun anew, everything that comes only waits.
+            if home.isLive(number) { loseContinuity(number, stream) }
+            return
+        }
         guard !stream.isRetrying, let request = stream.cursor.takeRequest() else { return }
         var query = HistoryQuery(direction: .forward, since: nil, limit: 0, maxBytes: StreamCursor.Limits().heldBytes)
         if case .range(let first, let last) = request.kind {

@@ -110,12 +110,14 @@ extension LoopRooms {
     }
 
     private func forget(_ number: UInt32, _ room: UnsafeMutablePointer<LocalRoom>) {
-        if room.pointee.phase == .live { tellHome(.leave, number) }
+        // In rooms with history the home knows this loop from the first request on, granted or not.
+        if room.pointee.phase == .live || room.pointee.options.history != nil { tellHome(.leave, number) }
         if let broadcast = room.pointee.end() { outlet.release(broadcast) }
         let generation = room.pointee.generation
         dirtyRooms.removeAll { $0 == number }
         room.pointee = LocalRoom()
-        room.pointee.generation = generation
+        // At once, not with the next room: answers may still come for a subscriber who gave up in the meantime.
+        room.pointee.generation = generation == .max ? 1 : generation + 1
         names.remove(number)
     }
 

@@ -68,7 +68,7 @@ package struct RoomRules: Sendable {
     /// Bytes of the publications in one reply: half of what may wait for a client, so that the reply itself does not
     /// make it a slow one.
     package var replyBytes = 512 * 1024
-    /// Returning members of one room that wait for the engine; one more is told that it was not recovered.
+    /// Subscribers of one room with history that wait for the engine; one more is answered with error 120.
     package var waitingRecoveries = 4096
     /// Name of this node and version of the server, as `connect` tells them.
     package var node = ""

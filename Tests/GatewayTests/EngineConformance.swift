@@ -17,7 +17,7 @@ enum EngineKind: String, CaseIterable, CustomTestStringConvertible {
     /// Calls `body` with an available engine of this kind.
     func withEngine(_ body: (EngineRig) throws -> Void) throws {
         switch self {
-        case .memory: try body(EngineRig { _ in MemoryEngine() })
+        case .memory: try body(EngineRig { loop in MemoryEngine(now: { [unowned loop] in loop.now }) })
         case .redis:
             let server = try RedisServer()
             let rig = try redisRig(server.endpoint)

@@ -15,11 +15,14 @@ final class EngineRecorder: EngineDelegate {
         case published(UInt64, EngineFailure?)
         case subscribed(String, EngineFailure?)
         case received(String, String)
+        case read(String, ReadTag, EngineFailure?)
         case available(Bool)
     }
 
     var events: [Event] = []
     var positions: [StreamPosition] = []
+    /// What reads were answered, in order.
+    var answers: [HistoryAnswer] = []
     var tickets: [Ticket] = []
     /// Called after each event, inside the engine's call.
     var reaction: ((Event) -> Void)?
@@ -39,11 +42,26 @@ final class EngineRecorder: EngineDelegate {
         }
     }
 
-    func subscribed(room: UnsafeRawBufferPointer, _ result: Result<Void, EngineFailure>) {
+    /// Where the rooms stood when they were subscribed, in order.
+    var subscribedAt: [StreamPosition] = []
+
+    func subscribed(room: UnsafeRawBufferPointer, _ result: Result<StreamPosition, EngineFailure>) {
         let name = String(decoding: room, as: UTF8.self)
         switch result {
-        case .success: record(.subscribed(name, nil))
+        case .success(let position):
+            subscribedAt.append(position)
+            record(.subscribed(name, nil))
         case .failure(let failure): record(.subscribed(name, failure))
+        }
+    }
+
+    func read(room: UnsafeRawBufferPointer, tag: ReadTag, _ result: Result<HistoryAnswer, EngineFailure>) {
+        let name = String(decoding: room, as: UTF8.self)
+        switch result {
+        case .success(let answer):
+            answers.append(answer)
+            record(.read(name, tag, nil))
+        case .failure(let failure): record(.read(name, tag, failure))
         }
     }
 
@@ -101,15 +119,48 @@ final class EngineRig {
     }
 
     func publish(_ room: String, _ fields: String, _ ticket: Ticket) {
-        raw(room) { room in raw(fields) { engine.publish(room: room, fields: $0, ticket: ticket) } }
+        publish(room, fields, ticket, history: nil)
     }
 
-    func subscribe(_ room: String) { raw(room) { engine.subscribe(room: $0) } }
+    /// Publishes to a room with history, or with a key, or both.
+    func publish(
+        _ room: String, _ fields: String, _ ticket: Ticket = Ticket(connection: 1, command: 1, loop: 0),
+        history: HistoryOptions?, sender: String = "", key: String = ""
+    ) {
+        raw(room) { room in
+            raw(fields) { fields in
+                raw(sender) { sender in
+                    raw(key) {
+                        engine.publish(
+                            room: room, fields: fields,
+                            options: PublishOptions(history: history, sender: sender, key: $0), ticket: ticket)
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads and returns the answer.
+    func read(
+        _ room: String, _ history: HistoryOptions, _ query: HistoryQuery,
+        sourceLocation: SourceLocation = #_sourceLocation
+    ) throws -> HistoryAnswer {
+        let before = recorder.answers.count
+        let tag = ReadTag(purpose: .history, ticket: Ticket(connection: 1, command: UInt32(before), loop: 0))
+        raw(room) { engine.read(room: $0, history: history, query, tag: tag) }
+        try run("\(room) is read", sourceLocation: sourceLocation) { recorder.answers.count > before }
+        #expect(recorder.events.contains(.read(room, tag, nil)), "the tag comes back", sourceLocation: sourceLocation)
+        return try #require(recorder.answers.last, sourceLocation: sourceLocation)
+    }
+
+    func subscribe(_ room: String, history: HistoryOptions? = nil) {
+        raw(room) { engine.subscribe(room: $0, history: history) }
+    }
 
     /// Subscribes and waits for the answer.
-    func join(_ room: String) throws {
+    func join(_ room: String, history: HistoryOptions? = nil) throws {
         let before = count { $0 == .subscribed(room, nil) }
-        subscribe(room)
+        subscribe(room, history: history)
         try run("\(room) is subscribed") { count { $0 == .subscribed(room, nil) } > before }
     }
 

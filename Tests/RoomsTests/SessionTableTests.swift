@@ -84,7 +84,8 @@ private let close3501 = ["close 3501"]
         Said(#"{"id":7,"subscribe":{"channel":"b\u0007ll"}}"#, [errorReply(7, .badRequest)]),
         Said(#"{"id":7,"subscribe":{"channel":"café"}}"#, [errorReply(7, .badRequest)]),
         Said(
-            #"{"id":7,"subscribe":{"channel":"\#(String(repeating: "x", count: 256))"}}"#, [errorReply(7, .badRequest)]),
+            #"{"id":7,"subscribe":{"channel":"\#(String(repeating: "x", count: 256))"}}"#,
+            [errorReply(7, .badRequest)]),
         Said(
             #"{"id":7,"subscribe":{"channel":"\#(String(repeating: "x", count: 255))"}}"#,
             [#"{"id":7,"subscribe":{}}"#]),

@@ -1,6 +1,6 @@
-// What the tests of the rooms share: an outlet made of arrays, an engine that answers as a test says, and a house of one
-// or more loops that are joined by bounded queues instead of mailboxes. Everything on the test's thread; the time stands
-// still until a test moves it.
+// What the tests of the rooms share: an outlet made of arrays, an engine that answers as a test says, and a house of
+// one or more loops that are joined by bounded queues instead of mailboxes. Everything on the test's thread; the time
+// stands still until a test moves it.
 
 import Bytes
 import Testing
@@ -120,89 +120,6 @@ final class FakeOutlet: Outlet {
     }
 }
 
-/// An engine that answers now, later, or not at all.
-final class FakeEngine: Engine {
-    enum Mode: Equatable {
-        case now
-        case later
-        case fail(EngineFailure)
-    }
-
-    var delegate: (any EngineDelegate)?
-    var isAvailable = true
-    var subscribeMode = Mode.now
-    var publishMode = Mode.now
-    /// Rooms with a flow, or with one that is being started.
-    var flows: Set<String> = []
-    var subscribeCalls = 0
-    var unsubscribeCalls = 0
-    /// What was published here, in order: room and fields.
-    var published: [(room: String, fields: String)] = []
-    /// Answers that wait to be given.
-    var waiting: [() -> Void] = []
-    var offset: UInt64 = 0
-
-    func publish(room: UnsafeRawBufferPointer, fields: UnsafeRawBufferPointer, ticket: Ticket) {
-        let name = String(decoding: room, as: UTF8.self)
-        let text = String(decoding: fields, as: UTF8.self)
-        answer(publishMode) { [self] failure in
-            if let failure {
-                delegate?.published(ticket, .failure(failure))
-                return
-            }
-            published.append((name, text))
-            let position = StreamPosition(offset: offset, epoch: 0)
-            if flows.contains(name) { deliver(name, text, position) }
-            delegate?.published(ticket, .success(position))
-        }
-    }
-
-    func deliver(_ room: String, _ fields: String, _ position: StreamPosition = .none) {
-        var room = room
-        var fields = fields
-        room.withUTF8 { name in
-            fields.withUTF8 {
-                delegate?.received(
-                    room: UnsafeRawBufferPointer(name), position: position, fields: UnsafeRawBufferPointer($0))
-            }
-        }
-    }
-
-    func subscribe(room: UnsafeRawBufferPointer) {
-        subscribeCalls += 1
-        var name = String(decoding: room, as: UTF8.self)
-        answer(subscribeMode) { [self] failure in
-            if failure == nil { flows.insert(name) }
-            name.withUTF8 {
-                delegate?.subscribed(
-                    room: UnsafeRawBufferPointer($0), failure.map { .failure($0) } ?? .success(()))
-            }
-        }
-    }
-
-    func unsubscribe(room: UnsafeRawBufferPointer) {
-        unsubscribeCalls += 1
-        flows.remove(String(decoding: room, as: UTF8.self))
-    }
-
-    func shutdown() { delegate = nil }
-
-    /// Gives the answers that wait.
-    func answerWaiting() {
-        let all = waiting
-        waiting = []
-        for answer in all { answer() }
-    }
-
-    private func answer(_ mode: Mode, _ body: @escaping (EngineFailure?) -> Void) {
-        switch mode {
-        case .now: body(nil)
-        case .later: waiting.append { body(nil) }
-        case .fail(let failure): body(failure)
-        }
-    }
-}
-
 /// One or more loops of rooms.
 final class House {
     let rules: RoomRules
@@ -231,7 +148,7 @@ final class House {
         nextSlot = Array(repeating: 0, count: count)
         for index in 0..<count {
             let outlet = FakeOutlet(loop: index, house: self)
-            let engine = FakeEngine()
+            let engine = FakeEngine { [unowned self] in self.now }
             outlets.append(outlet)
             engines.append(engine)
             loops.append(
@@ -353,6 +270,9 @@ final class House {
             #expect(rooms.roomCount == 0, "rooms are counted on loop \(index): \(context)")
             #expect(rooms.subscriptionCount == 0, "subscriptions are left on loop \(index): \(context)")
             #expect(rooms.home.names.count == 0, "homes are left on loop \(index): \(context)")
+            var streams = 0
+            rooms.home.forEachStream { _ in streams += 1 }
+            #expect(streams == 0, "streams are left on loop \(index): \(context)")
             #expect(rooms.lingering.isEmpty && rooms.dirtyRooms.isEmpty, "lists are empty on loop \(index): \(context)")
             #expect(engines[index].flows.isEmpty, "flows are left on loop \(index): \(context)")
             #expect(outlets[index].liveBroadcasts == 0, "broadcasts are left on loop \(index): \(context)")

@@ -170,8 +170,8 @@ final class LoopShell: Outlet {
                 if loop.enqueue(id, frame) > limit { closeSlow(id) }
             }
         } else {
-            // Rare: somebody's Close went out in this iteration, and nothing may follow it. Whoever got it in an earlier
-            // one is no longer in any list; see `takeLeaving`.
+            // Rare: somebody's Close went out in this iteration, and nothing may follow it. Whoever got it in an
+            // earlier one is no longer in any list; see `takeLeaving`.
             for member in members {
                 let id = ConnectionID(word: member)
                 guard let driver = driver(id), !driver.pointee.close.hasSent else { continue }

@@ -4,7 +4,7 @@
 //
 // Keeps one entry per room that is subscribed or has a past. A past is bounded by the room's options and
 // `streamBytes`; a room without subscribers whose past is over is forgotten, at the latest `sweepInterval` publishes
-// later. Its next life has another epoch, so nobody mistakes it for the old one.
+// and reads later. Its next life has another epoch, so nobody mistakes it for the old one.
 
 package import Bytes
 package import Rooms
@@ -78,6 +78,8 @@ package final class MemoryEngine: Engine {
     package func unsubscribe(room: UnsafeRawBufferPointer) {
         guard let number = find(room) else { return }
         rooms[Int(number)].isSubscribed = false
+        // From here on its past is kept for as long as its options say: its members may come back.
+        rooms[Int(number)].touched = now()
         if rooms[Int(number)].stream == nil { names.remove(number) }
     }
 
@@ -99,6 +101,8 @@ package final class MemoryEngine: Engine {
         }
         rooms[Int(number)].stream = stream
         delegate?.read(room: room, tag: tag, .success(answer))
+        // Reading makes rooms, too: nobody may fill the memory by asking for ever new names.
+        sweepSometimes(now)
     }
 
     package func shutdown() {

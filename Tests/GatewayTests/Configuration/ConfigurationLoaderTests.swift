@@ -105,13 +105,24 @@ func problems(
         #expect(read.rooms.namespaces["slow.1"]?.allowSubscribeForClient == false, "nothing is inherited")
     }
 
-    @Test(arguments: RoomSettingTable.all.filter(\.isBuilt).map(\.key).filter { $0 != "maxMessageSize" })
+    private static let numbers = ["maxMessageSize", "historySize", "historyTTL", "recoveryMaxPublications"]
+
+    @Test(arguments: RoomSettingTable.all.filter(\.isBuilt).map(\.key).filter { !numbers.contains($0) })
     func `each permission of a room is stored in its own field`(option: String) throws {
         let loaded = try load(
             #"{"rooms": {"default": {"\#(option)": true}, "namespaces": {"n": {"\#(option)": true}}}}"#)
         let set = Mirror(reflecting: loaded.configuration.rooms.default).children.filter { $0.value as? Bool == true }
         #expect(set.map(\.label) == [option])
         #expect(loaded.configuration.rooms.namespaces["n"] == loaded.configuration.rooms.default)
+    }
+
+    @Test func `the options of history are stored in their own fields`() throws {
+        let loaded = try load(
+            #"{"rooms": {"default": {"historySize": 7, "historyTTL": "90s", "recoveryMaxPublications": 5}}}"#)
+        let options = loaded.configuration.rooms.default
+        #expect(options.historySize == 7 && options.historyTTL == .seconds(90))
+        #expect(options.recoveryMaxPublications == 5 && !options.forceRecovery)
+        #expect(GatewayConfiguration.RoomOptions().recoveryMaxPublications == 300)
     }
 
     @Test func `every key can be set by its variable`() throws {

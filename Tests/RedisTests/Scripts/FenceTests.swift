@@ -1,3 +1,5 @@
+// The fence: a room whose past is shorter than what was seen begins another epoch.
+
 import Bytes
 import Redis
 import Testing

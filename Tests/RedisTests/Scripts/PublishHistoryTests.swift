@@ -1,3 +1,5 @@
+// The publish and history scripts against a real Redis.
+
 import Bytes
 import Foundation
 import Reactor

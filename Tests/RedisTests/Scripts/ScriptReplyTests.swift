@@ -1,3 +1,5 @@
+// What the scripts answer, read back strictly.
+
 import Bytes
 import Redis
 import Testing

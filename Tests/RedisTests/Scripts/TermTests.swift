@@ -1,3 +1,5 @@
+// Terms: who may publish when Redis has begun another life.
+
 import Bytes
 import Redis
 import Testing

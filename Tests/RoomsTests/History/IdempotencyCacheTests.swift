@@ -1,3 +1,5 @@
+// What is remembered of repeated publications, and when it is forgotten.
+
 import Bytes
 import Testing
 

@@ -1,3 +1,5 @@
+// A stream in memory: numbering, trimming, and reading in every direction.
+
 import Bytes
 import Testing
 

@@ -1,3 +1,5 @@
+// The delivery order of one room, case by case, and a random run against a store that forgets.
+
 import Bytes
 import Testing
 

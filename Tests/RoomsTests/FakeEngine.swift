@@ -1,0 +1,186 @@
+// An engine of one process that answers now, later, or not at all, and whose live messages a test may hold back, drop,
+// double and reorder. Rooms with history have a real stream behind them. What is published is taken at once or never;
+// only answers wait.
+
+import Bytes
+
+@testable import Rooms
+
+/// An engine that does as a test says.
+final class FakeEngine: Engine {
+    enum Mode: Equatable {
+        case now
+        case later
+        case fail(EngineFailure)
+    }
+
+    /// A publication on its way from the engine to the room's home.
+    struct Live: Equatable {
+        var room: String
+        var fields: String
+        var position: StreamPosition
+    }
+
+    var delegate: (any EngineDelegate)?
+    var isAvailable = true
+    var subscribeMode = Mode.now
+    var publishMode = Mode.now
+    var readMode = Mode.now
+    /// Rooms with a flow, or with one that is being started.
+    var flows: Set<String> = []
+    var subscribeCalls = 0
+    var unsubscribeCalls = 0
+    var readCalls = 0
+    /// What was published here, in order: room and fields.
+    var published: [(room: String, fields: String)] = []
+    /// Answers that wait to be given.
+    var waiting: [() -> Void] = []
+    /// What rooms without history say of a publication.
+    var offset: UInt64 = 0
+    var streams: [String: RoomStream] = [:]
+    /// What every position ever meant, by room, epoch and offset.
+    var truth: [String: String] = [:]
+    /// Live messages of rooms with history wait in `live` until a test delivers them.
+    var holdsLive = false
+    var live: [Live] = []
+    /// Epochs that this engine has made.
+    private(set) var epochs: UInt64 = 0
+    private var keys: [[String]: StreamPosition] = [:]
+    private let now: () -> MonotonicTime
+
+    init(now: @escaping () -> MonotonicTime) { self.now = now }
+
+    func publish(
+        room: UnsafeRawBufferPointer, fields: UnsafeRawBufferPointer, options: PublishOptions, ticket: Ticket
+    ) {
+        let name = text(room)
+        let fields = text(fields)
+        let key = [name, text(options.sender), text(options.key)]
+        let history = options.history
+        answer(publishMode) { [self] failure in
+            if let failure {
+                delegate?.published(ticket, .failure(failure))
+                return
+            }
+            if !key[2].isEmpty, let known = keys[key] {
+                delegate?.published(ticket, .success(known))
+                return
+            }
+            published.append((name, fields))
+            var position = StreamPosition(offset: offset, epoch: 0)
+            if let history { position = append(name, fields, history) }
+            if !key[2].isEmpty { keys[key] = position }
+            if flows.contains(name) {
+                if history != nil, holdsLive {
+                    live.append(Live(room: name, fields: fields, position: position))
+                } else {
+                    deliver(name, fields, position)
+                }
+            }
+            delegate?.published(ticket, .success(position))
+        }
+    }
+
+    func deliver(_ room: String, _ fields: String, _ position: StreamPosition = .none) {
+        guard flows.contains(room) || position.epoch == 0 else { return }
+        bytes(room) { name in
+            bytes(fields) { delegate?.received(room: name, position: position, fields: $0) }
+        }
+    }
+
+    /// Delivers what is held back, in order.
+    func deliverLive() {
+        let all = live
+        live = []
+        for message in all { deliver(message.room, message.fields, message.position) }
+    }
+
+    func subscribe(room: UnsafeRawBufferPointer, history: HistoryOptions?) {
+        subscribeCalls += 1
+        let name = text(room)
+        if case .fail = subscribeMode {} else { flows.insert(name) }
+        answer(subscribeMode) { [self] failure in
+            let position = history.map { stream(name, $0).position } ?? .none
+            bytes(name) { delegate?.subscribed(room: $0, failure.map { .failure($0) } ?? .success(position)) }
+        }
+    }
+
+    func unsubscribe(room: UnsafeRawBufferPointer) {
+        unsubscribeCalls += 1
+        flows.remove(text(room))
+    }
+
+    func read(room: UnsafeRawBufferPointer, history: HistoryOptions, _ query: HistoryQuery, tag: ReadTag) {
+        readCalls += 1
+        let name = text(room)
+        // Taken now, told later: by then the room may have moved on.
+        let taken = answer(name, history, query)
+        answer(readMode) { [self] failure in
+            bytes(name) { delegate?.read(room: $0, tag: tag, failure.map { .failure($0) } ?? .success(taken)) }
+        }
+    }
+
+    func shutdown() { delegate = nil }
+
+    /// Gives the answers that wait.
+    func answerWaiting() {
+        let all = waiting
+        waiting = []
+        for answer in all { answer() }
+    }
+
+    /// The room's past is gone; its next life has another epoch.
+    func beginAnew(_ room: String) {
+        epochs += 1
+        streams[room]?.reset(epoch: epochs, top: 0)
+    }
+
+    // MARK: Streams
+
+    private func stream(_ name: String, _ history: HistoryOptions) -> RoomStream {
+        if let stream = streams[name] { return stream }
+        epochs += 1
+        let limits = RoomStream.Limits(entries: history.size, bytes: 1 << 24, age: history.age)
+        let stream = RoomStream(epoch: epochs, limits: limits)
+        streams[name] = stream
+        return stream
+    }
+
+    private func append(_ name: String, _ fields: String, _ history: HistoryOptions) -> StreamPosition {
+        var stream = stream(name, history)
+        _ = stream.append(payload(fields), now: now())
+        streams[name] = stream
+        truth["\(name) \(stream.epoch) \(stream.top)"] = fields
+        return stream.position
+    }
+
+    private func answer(_ name: String, _ history: HistoryOptions, _ query: HistoryQuery) -> HistoryAnswer {
+        var stream = stream(name, history)
+        var answer = HistoryAnswer(
+            position: stream.position, isContinuous: query.since.map { $0.epoch == stream.epoch } ?? true,
+            coverage: .complete)
+        guard answer.isContinuous else { return answer }
+        let range = stream.query(
+            since: query.since?.offset, limit: query.limit, direction: query.direction, maxBytes: query.maxBytes,
+            now: now())
+        answer.coverage = range.coverage
+        answer.start = range.start
+        answer.isReverse = range.isReverse
+        answer.entries = (0..<range.count).compactMap { stream.payload(at: range.offset(at: $0)) }
+        return answer
+    }
+
+    private func answer(_ mode: Mode, _ body: @escaping (EngineFailure?) -> Void) {
+        switch mode {
+        case .now: body(nil)
+        case .later: waiting.append { body(nil) }
+        case .fail(let failure): body(failure)
+        }
+    }
+
+    private func text(_ bytes: UnsafeRawBufferPointer) -> String { String(decoding: bytes, as: UTF8.self) }
+
+    private func bytes(_ text: String, _ body: (UnsafeRawBufferPointer) -> Void) {
+        Array(text.utf8).withUnsafeBytes(body)
+    }
+}
