@@ -45,6 +45,14 @@ extension Loop {
     /// Bytes that wait to be sent.
     package func queuedBytes(_ id: ConnectionID) -> Int { find(id)?.pointee.output.bytes ?? 0 }
 
+    /// Offers what waits to the socket now, before the end of the iteration, and returns what still waits. For a queue
+    /// that grows beyond its limit within one iteration: whether its peer is slow is only known after asking.
+    package func offer(_ id: ConnectionID) -> Int {
+        guard let connection = find(id) else { return 0 }
+        if connection.pointee.flags.isDisjoint(with: [.blocked, .connecting]) { flush(id.slot, connection) }
+        return queuedBytes(id)
+    }
+
     /// Bytes that wait for full sockets, over all connections. Between iterations nobody else has any. For gauges: it
     /// walks the connections that are held back.
     package var waitingOutput: Int { state.pointee.watched.reduce(0) { $0 + queuedBytes($1) } }

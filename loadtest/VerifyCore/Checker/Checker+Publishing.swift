@@ -87,7 +87,7 @@ extension Checker {
         if position.epoch > rooms[room].current {
             if rooms[room].current >= 0 {
                 figures.newEpochs += 1
-                if !mayHaveLostData {
+                if !mayChangeEpoch {
                     violate(.ackHonesty, room: room, now: now, "the epoch changed though nothing was lost")
                 }
             }

@@ -36,6 +36,11 @@ extension Checker {
             return
         }
         meet(room, position, now: now)
+        if subscriptions[index].since != nil, !outcome.wasRecovering {
+            violate(
+                .resumeHonesty, room: room, now: now,
+                "subscriber \(subscriber) asked for recovery and was not told that it had")
+        }
         if outcome.recovered {
             figures.recovered += 1
             resume(subscriber, room, index, position, now: now)

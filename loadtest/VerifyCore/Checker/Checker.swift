@@ -29,6 +29,8 @@ package final class Checker {
     var calmSince: UInt64?
     /// Whether a fault that loses data of Redis has been injected, so that epochs may change.
     package private(set) var mayHaveLostData = false
+    /// Whether a new epoch is legal now: from such a fault until the next one that loses nothing.
+    private(set) var mayChangeEpoch = false
 
     package var figures = CheckerFigures()
     var processes: [Int: ProcessRecord] = [:]
@@ -72,6 +74,7 @@ package final class Checker {
         if phase == .calm, self.phase != .calm { calmSince = now.nanoseconds }
         if phase != .calm { calmSince = nil }
         self.phase = phase
+        if phase == .fault { mayChangeEpoch = losesData }
         if losesData { mayHaveLostData = true }
         log(.fault, room: -1, who: -1, epoch: Int32(phase.rawValue), now: now)
     }

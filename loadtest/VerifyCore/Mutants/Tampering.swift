@@ -38,7 +38,7 @@ final class Tampering {
         tick()
     }
 
-    func stop() { isActive = mutant == .staysDeaf ? isActive : false }
+    func stop() { isActive = false }
 
     private func key(_ room: Int, _ kind: String) -> String { "\(Tampering.prefix):{\(RoomNames.name(room))}:\(kind)" }
 

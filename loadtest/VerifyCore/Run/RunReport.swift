@@ -100,6 +100,8 @@ package struct RunReport {
             ("evidence", record.evidence.map { .text($0) } ?? .null),
             ("recovery_ms", record.recovery.map { .number(RunReport.seconds($0) * 1000) } ?? .null),
             ("first_error_ms", record.firstError.map { .number(RunReport.seconds($0) * 1000) } ?? .null),
+            ("unready_ms", record.unready.map { .number(RunReport.seconds($0) * 1000) } ?? .null),
+            ("ready_again_ms", record.ready.map { .number(RunReport.seconds($0) * 1000) } ?? .null),
             ("disconnected_by_server", .whole(UInt64(record.disconnects))), ("told", .whole(UInt64(record.told))),
             ("errors", .whole(UInt64(record.errors))),
         ])
@@ -182,17 +184,27 @@ package struct RunReport {
 
     private var faultTable: [String] {
         guard !faults.isEmpty else { return [] }
-        var lines = ["  fault  recovery ms  first error ms  disconnected  told  errors  effect"]
-        for record in faults {
-            let recovery = record.recovery.map { JSONText.short((RunReport.seconds($0) * 1000).rounded()) } ?? "never"
-            let first = record.firstError.map { JSONText.short((RunReport.seconds($0) * 1000).rounded()) } ?? "none"
-            lines.append(
-                "  \(RunReport.padded(record.name.rawValue, 5))  \(RunReport.padded(recovery, 11))  "
-                    + "\(RunReport.padded(first, 14))  \(RunReport.padded("\(record.disconnects)", 12))  "
-                    + "\(RunReport.padded("\(record.told)", 4))  \(RunReport.padded("\(record.errors)", 6))  "
-                    + (record.evidence ?? "NONE OBSERVED"))
+        func milliseconds(_ time: Duration?, _ none: String) -> String {
+            time.map { JSONText.short((RunReport.seconds($0) * 1000).rounded()) } ?? none
         }
-        return lines + [""]
+        func row(_ cells: [String]) -> String {
+            let widths = [5, 11, 14, 10, 12, 4, 6]
+            return "  " + zip(cells, widths).map { RunReport.padded($0, $1) }.joined(separator: "  ") + "  "
+                + (cells.last ?? "")
+        }
+        let head = [
+            "fault", "recovery ms", "first error ms", "unready ms", "disconnected", "told", "errors", "effect",
+        ]
+        return [row(head)]
+            + faults.map { record in
+                row([
+                    record.name.rawValue, milliseconds(record.recovery, "never"),
+                    milliseconds(record.firstError, "none"),
+                    milliseconds(record.unready, "not shown"), "\(record.disconnects)", "\(record.told)",
+                    "\(record.errors)",
+                    record.evidence ?? "NONE OBSERVED",
+                ])
+            } + [""]
     }
 
     private var figureLines: [String] {

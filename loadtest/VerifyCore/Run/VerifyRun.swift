@@ -31,6 +31,10 @@ package struct FaultRecord: Sendable {
     /// From the healing until 99 % of the subscriptions got something new; nil when that did not happen.
     package var recovery: Duration?
     package var firstError: Duration?
+    /// From the injection until a gateway said at /readyz that it is not ready.
+    package var unready: Duration?
+    /// From the healing until all said that they are.
+    package var ready: Duration?
     package var disconnects = 0
     package var told = 0
     package var errors = 0
@@ -51,6 +55,7 @@ package final class VerifyRun {
     private let tell: (String) -> Void
     private let began = MonotonicTime.now()
     private var tampering: Tampering?
+    private let readiness: ReadinessWatch
 
     /// A run of `plan`; `tell` gets a line for each step.
     package init(_ plan: RunPlan, tell: @escaping (String) -> Void = { _ in }) throws {
@@ -79,6 +84,7 @@ package final class VerifyRun {
         books.answerLimit = clients.answerLimit
         checker = Checker(books, now: began)
         pool = ClientPool(loop, directory: rig, checker: checker, plan: clients)
+        readiness = ReadinessWatch(loop, rig: rig)
     }
 
     /// Ends the run at the next step when one of `signals` comes; they must be blocked (`Signals.prepare`).
@@ -95,7 +101,10 @@ package final class VerifyRun {
         }
         try prepare()
         try settleIn()
+        let begin = MonotonicTime.now()
         for entry in Schedule.make(plan.profile, seed: plan.clients.seed, hasRedis: !plan.rig.isEmbedded) {
+            let early = (begin + entry.at).since(.now())
+            if early > .zero { try spend(early) }
             try perform(entry)
         }
         if case .calm(let seconds) = plan.profile { try spend(.seconds(Int64(seconds))) }
@@ -113,6 +122,7 @@ package final class VerifyRun {
 
     private func settleIn() throws {
         pool.start()
+        readiness.start()
         try until("clients to join", .seconds(20)) { pool.isComplete }
         pool.startPublishing()
         try spend(plan.calm)
@@ -133,8 +143,10 @@ package final class VerifyRun {
         var firstError: MonotonicTime?
         pool.onTrouble = { [loop] in if firstError == nil { firstError = loop.now } }
         checker.enter(.fault, losesData: fault.losesData, now: loop.now)
+        readiness.reset()
         fault.inject(scene)
         try spend(fault.length)
+        record.unready = readiness.firstUnready.map { $0.since(record.at) }
         fault.heal(scene)
         let healed = try untilSoft(.seconds(15)) { fault.isHealed(scene) }
         if !healed { checker.report(.errorVisibility, now: loop.now, "\(entry.name.rawValue) could not be healed") }
@@ -153,7 +165,9 @@ package final class VerifyRun {
                 "after \(entry.name.rawValue) only \(checker.recoveredSubscriptions) of \(pool.expectedSubscriptions) "
                     + "subscriptions got anything within \(plan.recoveryLimit)")
         }
+        if try untilSoft(.seconds(5), { readiness.isAllReady }) { record.ready = loop.now.since(since) }
         record.evidence = fault.evidence(scene)
+        judge(fault, record)
         try spend(.seconds(1))
         pool.onTrouble = nil
         record.firstError = firstError.map { $0.since(record.at) }
@@ -162,14 +176,23 @@ package final class VerifyRun {
         record.errors = pool.figures.errorReplies - before.2
         records.append(record)
         checker.enter(.calm, now: loop.now)
-        try spend(.milliseconds(1200))
+        try spend(plan.profile == .std ? .seconds(5) : .milliseconds(1200))
+    }
+
+    /// What the fault's own terms demand beside the invariants. A martlet without history has no probe yet.
+    private func judge(_ fault: any Fault, _ record: FaultRecord) {
+        guard rig.hasHistory, let limit = fault.mustShowWithin else { return }
+        if let unready = record.unready, unready <= limit + .milliseconds(300) { return }
+        checker.report(
+            .errorVisibility, now: loop.now, "\(record.name.rawValue) was not shown by /readyz within \(limit)")
     }
 
     private func conclude() throws {
         tell("healing, markers, histories")
         tampering?.stop()
         for gateway in rig.gateways {
-            gateway.redisProxy?.clear()
+            // Deafness is to last: healed, it would be repaired with the next message.
+            if plan.mutant != .staysDeaf { gateway.redisProxy?.clear() }
             gateway.clientProxy.clear()
         }
         pool.isRestless = false
