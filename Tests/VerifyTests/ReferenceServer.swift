@@ -5,9 +5,10 @@
 import Bytes
 import HTTP
 import Reactor
-import VerifyCore
 import WebSocket
 import Wire
+
+@testable import VerifyCore
 
 /// What is wrong with the server.
 enum Defect: CaseIterable {
@@ -92,8 +93,26 @@ final class ReferenceServer: ConnectionHandler, GatewayDirectory {
         }
     }
 
+    /// What stands before each listener, where a test wants it.
+    var proxies: [ChaosProxy] = []
+
+    /// Puts a proxy with `mutant` before each listener.
+    func mutate(_ mutant: Mutant, rooms: Int) throws {
+        var seed: UInt64 = 0
+        proxies = try addresses.map { address in
+            let proxy = try ChaosProxy(loop, target: address, speaksRESP: false, seed: 1)
+            proxy.makeRewriter = {
+                seed += 1
+                return MutantRewriter(mutant, rooms: rooms, seed: seed)
+            }
+            return proxy
+        }
+    }
+
     var gatewayCount: Int { addresses.count }
-    func address(_ gateway: Int, proxied: Bool) -> SocketAddress? { addresses[gateway] }
+    func address(_ gateway: Int, proxied: Bool) -> SocketAddress? {
+        gateway < proxies.count ? proxies[gateway].address : addresses[gateway]
+    }
     func mustAnswer(_ gateway: Int, since time: MonotonicTime) -> Bool { true }
 
     func opened(_ id: ConnectionID) { peers[id] = Peer() }

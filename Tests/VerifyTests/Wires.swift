@@ -13,9 +13,9 @@ final class TestLoop {
     init() throws { loop = try Loop(index: 0, metrics: registry.shard(0)) }
     deinit { loop.dismantle() }
 
-    /// Turns the loop until `condition` holds; false after 10 seconds.
+    /// Turns the loop until `condition` holds; false after 30 seconds.
     func turn(until condition: () -> Bool) -> Bool {
-        let deadline = MonotonicTime.now() + .seconds(10)
+        let deadline = MonotonicTime.now() + .seconds(30)
         while !condition() {
             if MonotonicTime.now() > deadline { return false }
             loop.schedule(after: .milliseconds(4)) {}

@@ -164,9 +164,8 @@ final class ClientHandler: ConnectionHandler, LoopHook, LetterHandler {
     }
 
     private func echo(_ id: ConnectionID, _ opcode: Opcode, _ message: UnsafeRawBufferPointer) {
-        shell.sendFrame(id, opcode, message)
         // One that sends without reading must not fill our memory: it feels back-pressure instead.
-        if loop.queuedBytes(id) > ClientHandler.echoHighWater { loop.pauseReading(id) }
+        if shell.sendFrame(id, opcode, message) > ClientHandler.echoHighWater { loop.pauseReading(id) }
     }
 
     /// One pong may wait at a time: a peer that pings and does not read gets the answer to what it asked last (RFC 6455

@@ -48,9 +48,9 @@ final class LoopShell: Outlet {
         return driver.pointee.generation == id.generation && driver.pointee.phase != .vacant ? driver : nil
     }
 
-    /// Sends one frame, unless our Close is out.
-    func sendFrame(_ id: ConnectionID, _ opcode: Opcode, _ payload: UnsafeRawBufferPointer) {
-        guard let driver = driver(id), !driver.pointee.close.hasSent else { return }
+    /// Sends one frame; returns the bytes that now wait. Nothing goes behind our Close: its output is sealed.
+    @discardableResult
+    func sendFrame(_ id: ConnectionID, _ opcode: Opcode, _ payload: UnsafeRawBufferPointer) -> Int {
         loop.write(id, atMost: payload.count + FrameHeader.longest) { target in
             let header = FrameHeader.write(into: target, opcode, length: payload.count)
             if let source = payload.baseAddress {
@@ -135,8 +135,7 @@ final class LoopShell: Outlet {
 
     func send(_ connection: ConnectionWord, _ message: UnsafeRawBufferPointer) {
         let id = ConnectionID(word: connection)
-        sendFrame(id, .text, message)
-        if loop.queuedBytes(id) > settings.queueMaxSize { closeIfSlow(id) }
+        if sendFrame(id, .text, message) > settings.queueMaxSize { closeIfSlow(id) }
     }
 
     func sendPingFrame(_ connection: ConnectionWord) {

@@ -8,9 +8,11 @@ package import LoadCore
 /// The outcome of a run.
 package struct RunReport {
     let plan: RunPlan
+    /// Whether the rooms kept history.
     package let hasHistory: Bool
     let checker: Checker
     let clients: ClientFigures
+    /// What each fault did.
     package let faults: [FaultRecord]
     let duration: Duration
     let peaks: [(resident: UInt64, descriptors: Int)]
@@ -38,6 +40,10 @@ package struct RunReport {
         }
         let breaksRedis = faults.contains { [.redisKilled, .redisFrozen, .redisBlackholed].contains($0.name) }
         if breaksRedis, clients.errorReplies == 0 { gaps.append("Redis was away and nobody got an error") }
+        let silences = faults.contains { [.redisFrozen, .redisBlackholed].contains($0.name) }
+        if silences, figures.unknown + figures.retriesAcked == 0 {
+            gaps.append("Redis was silent and no publish had an unknown outcome")
+        }
         return gaps
     }
 

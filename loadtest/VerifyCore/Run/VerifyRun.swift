@@ -10,12 +10,17 @@ import Telemetry
 
 /// What to run.
 package struct RunPlan: Sendable {
+    /// What is broken.
     package var profile = Profile.smoke
+    /// The cluster.
     package var rig = RigPlan()
+    /// The clients.
     package var clients = ClientPlan()
+    /// A defect to put in.
     package var mutant: Mutant?
     /// How long deliveries may take to come back after a fault has been healed.
     package var recoveryLimit = Duration.seconds(15)
+    /// Calm before the first fault.
     package var calm = Duration.seconds(4)
     /// The command that makes this run again.
     package var command = ""
@@ -25,18 +30,25 @@ package struct RunPlan: Sendable {
 
 /// What a fault did.
 package struct FaultRecord: Sendable {
+    /// Which fault.
     package let name: FaultName
+    /// When it was injected.
     package let at: MonotonicTime
+    /// What shows that it took effect.
     package var evidence: String?
     /// From the healing until 99 % of the subscriptions got something new; nil when that did not happen.
     package var recovery: Duration?
+    /// From the injection until a client saw an error or an end.
     package var firstError: Duration?
     /// From the injection until a gateway said at /readyz that it is not ready.
     package var unready: Duration?
     /// From the healing until all said that they are.
     package var ready: Duration?
+    /// Connections that the server ended meanwhile.
     package var disconnects = 0
+    /// Subscriptions that were told to start anew.
     package var told = 0
+    /// Error replies meanwhile.
     package var errors = 0
 }
 
@@ -176,7 +188,7 @@ package final class VerifyRun {
         record.errors = pool.figures.errorReplies - before.2
         records.append(record)
         checker.enter(.calm, now: loop.now)
-        try spend(plan.profile == .std ? .seconds(5) : .milliseconds(1200))
+        try spend(plan.profile == .std ? .seconds(10) : .milliseconds(1200))
     }
 
     /// What the fault's own terms demand beside the invariants. A martlet without history has no probe yet.
