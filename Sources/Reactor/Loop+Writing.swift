@@ -16,8 +16,8 @@ extension Loop {
         }
     }
 
-    /// Lets `body` write at most `atMost` bytes in place; it returns how many it wrote. Returns the bytes that now wait,
-    /// for the caller's limit; 0 for stale connections.
+    /// Lets `body` write at most `atMost` bytes in place; it returns how many it wrote. Returns the bytes that now
+    /// wait, for the caller's limit; 0 for stale connections.
     @discardableResult
     package func write(_ id: ConnectionID, atMost: Int, _ body: (UnsafeMutableRawPointer) -> Int) -> Int {
         guard let connection = findTaking(id) else { return 0 }

@@ -23,8 +23,8 @@ package struct LoopMessage: Sendable {
         case published
         /// From the home: a publication, encoded for the wire. payload: the frame; words: receiver's room.
         case deliver
-        /// From the home: a delivery was refused by the full mailbox, so the room has a gap. Nothing of the room follows
-        /// until the receiver has joined again. words: receiver's room.
+        /// From the home: a delivery was refused by the full mailbox, so the room has a gap. Nothing of the room
+        /// follows until the receiver has joined again. words: receiver's room.
         case behind
     }
 

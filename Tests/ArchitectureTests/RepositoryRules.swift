@@ -54,7 +54,7 @@ enum RepositoryRules {
         "martlet": ["Bytes", "Gateway", "Telemetry", "Tokens"],
         "martlet-chat": ["Bytes", "Wire", "Telemetry", "Client", "Reactor", "CLinux", "ChatTerminal"],
         "LoadCore": ["Bytes", "HTTP", "WebSocket", "Wire", "Telemetry", "Reactor"],
-        "martlet-load": ["Bytes", "LoadCore"],
+        "martlet-load": ["Bytes", "LoadCore", "VerifyCore", "Reactor"],
         "VerifyCore": [
             "Bytes", "HTTP", "WebSocket", "Wire", "Telemetry", "Reactor", "Client", "LoadCore", "CLinux",
         ],

@@ -1,5 +1,5 @@
-// The session's rules one by one: what may be said before `connect`, how commands share a frame, errors, limits, who may
-// do what.
+// The session's rules one by one: what may be said before `connect`, how commands share a frame, errors, limits, who
+// may do what.
 
 import Bytes
 import Testing

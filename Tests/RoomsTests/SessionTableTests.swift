@@ -84,14 +84,16 @@ private let close3501 = ["close 3501"]
         Said(#"{"id":7,"subscribe":{"channel":"b\u0007ll"}}"#, [errorReply(7, .badRequest)]),
         Said(#"{"id":7,"subscribe":{"channel":"café"}}"#, [errorReply(7, .badRequest)]),
         Said(
-            #"{"id":7,"subscribe":{"channel":"\#(String(repeating: "x", count: 256))"}}"#, [errorReply(7, .badRequest)]),
+            #"{"id":7,"subscribe":{"channel":"\#(String(repeating: "x", count: 256))"}}"#,
+            [errorReply(7, .badRequest)]),
         Said(
             #"{"id":7,"subscribe":{"channel":"\#(String(repeating: "x", count: 255))"}}"#,
             [#"{"id":7,"subscribe":{}}"#]),
         // Publications that cannot be.
         Said(#"{"id":7,"publish":{"channel":"room"}}"#, [errorReply(7, .badRequest)]),
         Said(
-            #"{"id":7,"publish":{"channel":"room","data":1,"idempotency_key":"\#(String(repeating: "k", count: 65))"}}"#,
+            #"{"id":7,"publish":{"channel":"room","data":1,"#
+                + #""idempotency_key":"\#(String(repeating: "k", count: 65))"}}"#,
             [errorReply(7, .badRequest)]),
         // What is no command.
         Said("{}", close3501),

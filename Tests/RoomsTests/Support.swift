@@ -1,6 +1,6 @@
-// What the tests of the rooms share: an outlet made of arrays, an engine that answers as a test says, and a house of one
-// or more loops that are joined by bounded queues instead of mailboxes. Everything on the test's thread; the time stands
-// still until a test moves it.
+// What the tests of the rooms share: an outlet made of arrays, an engine that answers as a test says, and a house of
+// one or more loops that are joined by bounded queues instead of mailboxes. Everything on the test's thread; the time
+// stands still until a test moves it.
 
 import Bytes
 import Testing

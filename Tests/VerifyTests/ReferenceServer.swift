@@ -1,6 +1,6 @@
-// A small server that keeps the delivery contract: rooms with history, recovery, idempotent publishes, shared by several
-// listeners as gateways share a Redis. With one defect at a time it shows whether clients and checker together notice.
-// Plain and slow; on the test's loop.
+// A small server that keeps the delivery contract: rooms with history, recovery, idempotent publishes, shared by
+// several listeners as gateways share a Redis. With one defect at a time it shows whether clients and checker together
+// notice. Plain and slow; on the test's loop.
 
 import Bytes
 import HTTP

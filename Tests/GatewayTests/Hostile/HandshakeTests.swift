@@ -1,6 +1,6 @@
-// What real servers got wrong before the upgrade, sent to both listeners: the answer is a status and a closed connection,
-// never a crash, never a second answer, and nobody else notices. The tests' names carry the ids of the list of hostile
-// inputs.
+// What real servers got wrong before the upgrade, sent to both listeners: the answer is a status and a closed
+// connection, never a crash, never a second answer, and nobody else notices. The tests' names carry the ids of the list
+// of hostile inputs.
 
 import Bytes
 import Telemetry
@@ -33,7 +33,9 @@ private func refused(
 
 private func refused(
     _ port: UInt16, _ statuses: Set<Int>, _ text: String, location: SourceLocation = #_sourceLocation
-) throws { try refused(port, statuses, Array(text.utf8), location: location) }
+) throws {
+    try refused(port, statuses, Array(text.utf8), location: location)
+}
 
 /// A second request, whose answer must never come.
 private let second = "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"

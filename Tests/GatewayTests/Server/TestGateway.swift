@@ -1,5 +1,5 @@
-// Gateways for tests, in this process and on ports of their own: a whole GatewayServer, and bare loops with settings that
-// no operator can set (short deadlines, small limits). Both end with the object.
+// Gateways for tests, in this process and on ports of their own: a whole GatewayServer, and bare loops with settings
+// that no operator can set (short deadlines, small limits). Both end with the object.
 
 import Bytes
 import Logging

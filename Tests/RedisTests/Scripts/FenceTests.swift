@@ -1,3 +1,6 @@
+// Fencing on a real Redis: a room whose store came back with less never gives one offset two contents.
+// Each test has a server of its own.
+
 import Bytes
 import Redis
 import Testing

@@ -1,3 +1,6 @@
+// Publishing and reading a room's stream by script on a real Redis: offsets, trimming, idempotency, lifetimes of keys.
+// Each suite has a server of its own.
+
 import Bytes
 import Foundation
 import Reactor

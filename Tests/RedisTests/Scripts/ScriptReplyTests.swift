@@ -1,3 +1,6 @@
+// Replies of the scripts as Redis, or somebody who answers in its place, may send them: nonsense is nil, never a trap.
+// No server is needed.
+
 import Bytes
 import Redis
 import Testing

@@ -1,3 +1,6 @@
+// The registry of terms on a real Redis: who is remembered, when a term opens, and what a stale caller is told.
+// Each test has a server of its own.
+
 import Bytes
 import Redis
 import Testing

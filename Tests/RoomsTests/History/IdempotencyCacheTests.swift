@@ -1,3 +1,6 @@
+// What the embedded engine remembers of keys: until when, of whom, and what goes first at a bound.
+// Time is handed in.
+
 import Bytes
 import Testing
 

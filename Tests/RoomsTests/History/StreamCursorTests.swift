@@ -1,3 +1,6 @@
+// The order that a room's home keeps, step by step: what is let through, held, dropped, asked for or given up.
+// Histories with losses, doubles and delays come at random in StreamSimulation.swift.
+
 import Bytes
 import Testing
 

@@ -99,9 +99,14 @@ package final class VerifyRun {
         readiness = ReadinessWatch(loop, rig: rig)
     }
 
-    /// Ends the run at the next step when one of `signals` comes; they must be blocked (`Signals.prepare`).
-    package func end(on signals: [Int32]) throws {
-        try loop.onSignals(signals) { [weak self] _ in self?.isInterrupted = true }
+    private static let interrupts = [SIGINT, SIGTERM]
+
+    /// Blocks the signals that end a run. Call on the main thread before anything else.
+    package static func prepareSignals() { Signals.prepare(interrupts) }
+
+    /// Ends the run at its next step, and with it every process, when it is interrupted.
+    package func endWhenInterrupted() throws {
+        try loop.onSignals(VerifyRun.interrupts) { [weak self] _ in self?.isInterrupted = true }
     }
 
     /// Makes the run. Throws when the cluster cannot be set up or the run is interrupted.
