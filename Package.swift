@@ -101,6 +101,9 @@ let package = Package(
         tests("ClientTests", ["Client", "Bytes", "HTTP", "WebSocket", "Reactor", "Telemetry"]),
         tests("MartletChatTests", ["ChatTerminal", "martlet", "martlet-chat"]),
         tests(
+            "VerifyTests",
+            ["VerifyCore", "LoadCore", "Bytes", "HTTP", "WebSocket", "Wire", "Reactor", "Telemetry"]),
+        tests(
             "MartletLoadTests",
             ["LoadCore", "Bytes", "HTTP", "WebSocket", "Reactor", "Telemetry", "martlet-load"]),
     ]

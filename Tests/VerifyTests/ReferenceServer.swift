@@ -170,7 +170,8 @@ final class ReferenceServer: ConnectionHandler, GatewayDirectory {
             let list = "[\(publications(entry.entries))]"
             say(
                 id,
-                "{\"id\":\(command.id),\"history\":{\"publications\":\(list),\"epoch\":\"\(store.epoch)\",\"offset\":\(entry.top)}}"
+                "{\"id\":\(command.id),\"history\":{\"publications\":\(list),"
+                    + "\"epoch\":\"\(store.epoch)\",\"offset\":\(entry.top)}}"
             )
         default: break
         }
@@ -223,7 +224,8 @@ final class ReferenceServer: ConnectionHandler, GatewayDirectory {
 
     private func fanOut(_ room: String, _ offset: UInt64, _ data: [UInt8]) {
         let push =
-            "{\"push\":{\"channel\":\"\(room)\",\"pub\":{\"data\":\(String(decoding: data, as: UTF8.self)),\"offset\":\(offset)}}}"
+            "{\"push\":{\"channel\":\"\(room)\",\"pub\":{\"data\":"
+                + "\(String(decoding: data, as: UTF8.self)),\"offset\":\(offset)}}}"
         for member in store.rooms[room]?.members ?? [] {
             store.delivered += 1
             let isHit = store.delivered % 40 == 0

@@ -106,7 +106,8 @@ struct MutantRewriterTests {
     @Test("M6 and M13 take the backlog and the errors, whatever the seed")
     func replies() {
         let recovered =
-            #"{"id":3,"subscribe":{"recoverable":true,"publications":[{"data":"x","offset":2}],"recovered":true,"offset":2}}"#
+            #"{"id":3,"subscribe":{"recoverable":true,"publications":[{"data":"x","offset":2}],"#
+                + #""recovered":true,"offset":2}}"#
         #expect(run(.skipsTheBacklog, [recovered]).first?.contains(#""publications":[]"#) == true)
         #expect(run(.swallowsErrors, [#"{"id":3,"error":{"code":120}}"#, "{}"]) == ["{}"])
         #expect(run(.dropsDeliveries, [recovered, "{}"]) == [recovered, "{}"])

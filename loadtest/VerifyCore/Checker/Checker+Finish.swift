@@ -166,7 +166,8 @@ extension Checker {
                 if wasOwed(index, room, MessageID(publisher, sequence)) {
                     violate(
                         .lost, room: room, now: now,
-                        "subscriber \(subscriber) never got \(name(MessageID(publisher, sequence))), acknowledged in calm"
+                        "subscriber \(subscriber) never got \(name(MessageID(publisher, sequence))), "
+                            + "acknowledged in calm"
                     )
                     break
                 }

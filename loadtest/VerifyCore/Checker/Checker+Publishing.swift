@@ -128,7 +128,8 @@ extension Checker {
         if record.floor.epoch == position.epoch, position.offset <= record.floor.offset {
             violate(
                 .realTimeOrder, room: room, now: now,
-                "\(name(id)) is at offset \(position.offset), but \(record.floor.offset) was acknowledged before it was sent"
+                "\(name(id)) is at offset \(position.offset), "
+                    + "but \(record.floor.offset) was acknowledged before it was sent"
             )
             return false
         }

@@ -108,7 +108,8 @@ extension Checker {
         if floor.epoch == position.epoch, position.offset < floor.offset {
             violate(
                 .resumeHonesty, room: room, now: now,
-                "subscriber \(subscriber) was told the top \(position.offset), but \(floor.offset) had been acknowledged"
+                "subscriber \(subscriber) was told the top \(position.offset), "
+                    + "but \(floor.offset) had been acknowledged"
             )
         }
         guard let since = subscriptions[index].since, since.epoch == position.epoch, since.offset <= position.offset

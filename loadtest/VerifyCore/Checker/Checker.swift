@@ -2,8 +2,8 @@
 // the end. Pure: no I/O, no clock. Every call is O(1), so that one driver process can check 20,000 deliveries a second;
 // only `finish` walks all subscriptions once. Called on the driver's loop; bounded by the publications of the run.
 //
-// Of the invariants that a delivery breaks only the first is counted (isolation, phantom, offset, gap, order), so that a
-// defect shows under its own name and not under that of its consequences.
+// Of the invariants that a delivery breaks only the first is counted (isolation, phantom, offset, gap, order), so that
+// a defect shows under its own name and not under that of its consequences.
 
 package import Bytes
 package import LoadCore

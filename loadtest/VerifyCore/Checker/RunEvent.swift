@@ -76,7 +76,8 @@ struct EventRing {
         next = (next + 1) & (EventRing.capacity - 1)
     }
 
-    /// Events of `room` (and those that concern all) in `range`, oldest first; at most `limit`, those nearest the middle.
+    /// Events of `room` (and those that concern all) in `range`, oldest first; at most `limit`, those nearest the
+    /// middle.
     func window(room: Int, _ range: ClosedRange<UInt64>, limit: Int) -> [RunEvent] {
         let start = events.count < EventRing.capacity ? 0 : next
         var found: [RunEvent] = []

@@ -1,5 +1,5 @@
-// Bytes of the clients' connections: the answer to the upgrade, frames in and out, and which message goes where. Part of
-// ClientPool; on its loop. A message may be 1 MiB, a response head 16 KiB.
+// Bytes of the clients' connections: the answer to the upgrade, frames in and out, and which message goes where. Part
+// of ClientPool; on its loop. A message may be 1 MiB, a response head 16 KiB.
 
 import Bytes
 import HTTP

@@ -1,6 +1,6 @@
-// What a run found, as a page and as JSON: valid or not, which promises were broken how often, what surrounded the first
-// of each, what each fault cost, latencies by phase, and how to make the run again. Also judges whether the run could
-// have found anything at all: a run in which nothing happened is as wrong as one that broke a promise.
+// What a run found, as a page and as JSON: valid or not, which promises were broken how often, what surrounded the
+// first of each, what each fault cost, latencies by phase, and how to make the run again. Also judges whether the run
+// could have found anything at all: a run in which nothing happened is as wrong as one that broke a promise.
 
 import Bytes
 package import LoadCore
@@ -216,11 +216,13 @@ package struct RunReport {
     private var figureLines: [String] {
         let figures = checker.figures
         return [
-            "  published \(figures.invoked), acknowledged \(figures.acked), refused \(figures.refused), unknown \(figures.unknown)"
-                + ", retries acknowledged \(figures.retriesAcked), skipped \(clients.skipped)",
-            "  deliveries \(figures.deliveries), in backlogs \(figures.backlogDeliveries), raw duplicates \(figures.rawDuplicates)",
-            "  resumes \(figures.resumes): recovered \(figures.recovered), not \(figures.notRecovered); told 2500: \(figures.told)"
-                + "; new epochs \(figures.newEpochs)",
+            "  published \(figures.invoked), acknowledged \(figures.acked), refused \(figures.refused)"
+                + ", unknown \(figures.unknown), retries acknowledged \(figures.retriesAcked)"
+                + ", skipped \(clients.skipped)",
+            "  deliveries \(figures.deliveries), in backlogs \(figures.backlogDeliveries)"
+                + ", raw duplicates \(figures.rawDuplicates)",
+            "  resumes \(figures.resumes): recovered \(figures.recovered), not \(figures.notRecovered)"
+                + "; told 2500: \(figures.told); new epochs \(figures.newEpochs)",
             "  connects \(clients.connects), closed by the server "
                 + (Closures.since([:], clients.closedByServer) ?? "none") + ", errors "
                 + (clients.errors.isEmpty
