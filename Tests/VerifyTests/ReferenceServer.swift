@@ -225,7 +225,7 @@ final class ReferenceServer: ConnectionHandler, GatewayDirectory {
     private func fanOut(_ room: String, _ offset: UInt64, _ data: [UInt8]) {
         let push =
             "{\"push\":{\"channel\":\"\(room)\",\"pub\":{\"data\":"
-                + "\(String(decoding: data, as: UTF8.self)),\"offset\":\(offset)}}}"
+            + "\(String(decoding: data, as: UTF8.self)),\"offset\":\(offset)}}}"
         for member in store.rooms[room]?.members ?? [] {
             store.delivered += 1
             let isHit = store.delivered % 40 == 0

@@ -107,7 +107,7 @@ struct MutantRewriterTests {
     func replies() {
         let recovered =
             #"{"id":3,"subscribe":{"recoverable":true,"publications":[{"data":"x","offset":2}],"#
-                + #""recovered":true,"offset":2}}"#
+            + #""recovered":true,"offset":2}}"#
         #expect(run(.skipsTheBacklog, [recovered]).first?.contains(#""publications":[]"#) == true)
         #expect(run(.swallowsErrors, [#"{"id":3,"error":{"code":120}}"#, "{}"]) == ["{}"])
         #expect(run(.dropsDeliveries, [recovered, "{}"]) == [recovered, "{}"])
