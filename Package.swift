@@ -93,11 +93,16 @@ let package = Package(
         tests("TelemetryTests", ["Telemetry", "Bytes", logging]),
         tests("ReactorTests", ["Bytes", "Telemetry", "Reactor", "CLinux", "reactor-probe"]),
         tests("RedisTests", ["Redis", "Bytes", "Reactor", "Telemetry", "Fuzz"]),
-        tests("GatewayTests", ["Gateway", "Rooms", "Redis", "Reactor", "Telemetry", "Bytes", logging]),
+        tests(
+            "GatewayTests",
+            ["Gateway", "Rooms", "Redis", "Reactor", "Telemetry", "Bytes", "TestSupport", "martlet", logging]),
         tests("ClusterTests", ["ClusterSupport", "TestSupport", "martlet", "martlet-chat"]),
         tests("InteropTests", ["ClusterSupport", "TestSupport", "martlet"]),
         tests("ClientTests", ["Client", "Bytes", "HTTP", "WebSocket", "Reactor", "Telemetry"]),
         tests("MartletChatTests", ["ChatTerminal", "martlet", "martlet-chat"]),
+        tests(
+            "VerifyTests",
+            ["VerifyCore", "LoadCore", "Bytes", "HTTP", "WebSocket", "Wire", "Reactor", "Telemetry"]),
         tests(
             "MartletLoadTests",
             ["LoadCore", "Bytes", "HTTP", "WebSocket", "Reactor", "Telemetry", "martlet-load"]),

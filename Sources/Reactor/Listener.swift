@@ -65,17 +65,20 @@ package final class PortClaim: Sendable {
             descriptor = -1
             return
         }
-        descriptor = martlet_socket(AF_UNIX)
-        guard descriptor >= 0 else { throw SystemError("socket") }
+        // Assigned last: once every property has its value, a throwing init runs deinit, which would close it again and
+        // hit whoever got the number meanwhile.
+        let claim = martlet_socket(AF_UNIX)
+        guard claim >= 0 else { throw SystemError("socket") }
         guard let name = SocketAddress(unixPath: "\0martlet-listener-\(address)") else {
-            close(descriptor)
+            close(claim)
             throw SystemError("bind", code: EINVAL)
         }
-        if name.withAddress({ martlet_bind(descriptor, $0, $1) }) != 0 {
+        if name.withAddress({ martlet_bind(claim, $0, $1) }) != 0 {
             let error = SystemError("bind")
-            close(descriptor)
+            close(claim)
             throw error
         }
+        descriptor = claim
     }
 
     deinit { if descriptor >= 0 { close(descriptor) } }

@@ -9,18 +9,31 @@ import Telemetry
 extension Loop {
     /// Queues a copy of `bytes`. Stale connections take nothing.
     package func write(_ id: ConnectionID, _ bytes: UnsafeRawBufferPointer) {
-        guard let connection = findTaking(id), let source = bytes.baseAddress, !bytes.isEmpty else { return }
-        let target = room(connection, bytes.count)
-        target.copyMemory(from: source, byteCount: bytes.count)
-        wrote(id, connection, bytes.count)
+        guard let source = bytes.baseAddress, !bytes.isEmpty else { return }
+        write(id, atMost: bytes.count) { target in
+            target.copyMemory(from: source, byteCount: bytes.count)
+            return bytes.count
+        }
     }
 
-    /// Lets `body` write at most `atMost` bytes in place; it returns how many it wrote. Saves the copy of `write`.
-    package func write(_ id: ConnectionID, atMost: Int, _ body: (UnsafeMutableRawPointer) -> Int) {
-        guard let connection = findTaking(id) else { return }
-        let count = body(room(connection, atMost))
+    /// Lets `body` write at most `atMost` bytes in place; it returns how many it wrote. Returns the bytes that now
+    /// wait, for the caller's limit; 0 for stale connections.
+    @discardableResult
+    package func write(_ id: ConnectionID, atMost: Int, _ body: (UnsafeMutableRawPointer) -> Int) -> Int {
+        guard let connection = findTaking(id) else { return 0 }
+        let frame: Frame
+        if let tail = connection.pointee.output.tail(space: atMost) {
+            frame = tail
+        } else {
+            frame = state.pointee.pool.allocate(atMost)
+            connection.pointee.output.append(frame, pool: &state.pointee.pool)
+        }
+        let count = body(frame.base + frame.count)
         precondition(count >= 0 && count <= atMost)
-        wrote(id, connection, count)
+        frame.advance(by: count)
+        connection.pointee.output.grew(by: count)
+        markDirty(id, connection)
+        return connection.pointee.output.bytes
     }
 
     /// Queues a shared block; takes a reference of its own. Returns the bytes that now wait, for the caller's limit.
@@ -45,6 +58,14 @@ extension Loop {
     /// Bytes that wait to be sent.
     package func queuedBytes(_ id: ConnectionID) -> Int { find(id)?.pointee.output.bytes ?? 0 }
 
+    /// Offers what waits to the socket now, before the end of the iteration, and returns what still waits. For a queue
+    /// that grows beyond its limit within one iteration: whether its peer is slow is only known after asking.
+    package func offer(_ id: ConnectionID) -> Int {
+        guard let connection = find(id) else { return 0 }
+        if connection.pointee.flags.isDisjoint(with: [.blocked, .connecting]) { flush(id.slot, connection) }
+        return queuedBytes(id)
+    }
+
     /// Bytes that wait for full sockets, over all connections. Between iterations nobody else has any. For gauges: it
     /// walks the connections that are held back.
     package var waitingOutput: Int { state.pointee.watched.reduce(0) { $0 + queuedBytes($1) } }
@@ -67,19 +88,6 @@ extension Loop {
             return nil
         }
         return connection
-    }
-
-    private func room(_ connection: UnsafeMutablePointer<Connection>, _ count: Int) -> UnsafeMutableRawPointer {
-        if let tail = connection.pointee.output.tail(space: count) { return tail.base + tail.count }
-        let frame = state.pointee.pool.allocate(count)
-        connection.pointee.output.append(frame, pool: &state.pointee.pool)
-        return frame.base
-    }
-
-    private func wrote(_ id: ConnectionID, _ connection: UnsafeMutablePointer<Connection>, _ count: Int) {
-        connection.pointee.output.tail(space: count)?.advance(by: count)
-        connection.pointee.output.grew(by: count)
-        markDirty(id, connection)
     }
 
     func markDirty(_ id: ConnectionID, _ connection: UnsafeMutablePointer<Connection>) {

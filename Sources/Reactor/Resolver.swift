@@ -1,6 +1,7 @@
 // Host names to addresses, off the loops: getaddrinfo blocks for as long as a name server likes. Called on a loop,
 // answers on that loop; each look-up is one short-lived thread, and its caller has at most one under way.
 
+import CLinux
 import Glibc
 
 /// Looks host names up.

@@ -11,7 +11,7 @@ import Wire
 package final class LoopRooms: EngineDelegate {
     let loop: Int
     let loopCount: Int
-    let rules: RoomRules
+    package let rules: RoomRules
     // The outlet outlives the rooms: the gateway keeps both and takes them down together.
     unowned let outlet: any Outlet
     let engine: any Engine
@@ -125,6 +125,9 @@ package final class LoopRooms: EngineDelegate {
         }
         session.pointee.reset()
     }
+
+    /// Whether the connection's `connect` command has not come yet.
+    package func awaitsConnect(_ connection: ConnectionWord) -> Bool { session(connection)?.pointee.phase == .new }
 
     /// Whether the client wants to be told, in the reason of a Close, when to come back.
     package func wantsCloseHints(_ connection: ConnectionWord) -> Bool {

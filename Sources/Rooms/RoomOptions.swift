@@ -75,7 +75,8 @@ package struct RoomRules: Sendable {
     package var version = ""
 
     private var defaultOptions = RoomOptions()
-    private var namespaces: [[UInt8]: RoomOptions] = [:]
+    // A list, not a dictionary: looked through for each command, where a dictionary would need a key of its own.
+    private var namespaces: [(name: [UInt8], options: RoomOptions)] = []
 
     package init() {}
 
@@ -84,13 +85,14 @@ package struct RoomRules: Sendable {
 
     /// Sets the options of the rooms `name:…`.
     package mutating func setNamespace(_ name: String, _ options: RoomOptions) {
-        namespaces[Array(name.utf8)] = options
+        namespaces.removeAll { $0.name.elementsEqual(name.utf8) }
+        namespaces.append((Array(name.utf8), options))
     }
 
     /// The options for a namespace (empty: the default one), or nil when it is not configured.
     package func options(namespace: UnsafeRawBufferPointer) -> RoomOptions? {
         if namespace.isEmpty { return defaultOptions }
-        if let options = namespaces[Array(namespace)] { return options }
+        for entry in namespaces where entry.name.elementsEqual(namespace) { return entry.options }
         return isInsecure ? defaultOptions : nil
     }
 }

@@ -54,11 +54,10 @@ enum RepositoryRules {
         "martlet": ["Bytes", "Gateway", "Telemetry", "Tokens"],
         "martlet-chat": ["Bytes", "Wire", "Telemetry", "Client", "Reactor", "CLinux", "ChatTerminal"],
         "LoadCore": ["Bytes", "HTTP", "WebSocket", "Wire", "Telemetry", "Reactor"],
-        "martlet-load": ["Bytes", "LoadCore"],
+        "martlet-load": ["Bytes", "LoadCore", "VerifyCore"],
         "VerifyCore": [
             "Bytes", "HTTP", "WebSocket", "Wire", "Telemetry", "Reactor", "Client", "LoadCore", "CLinux",
         ],
-        "martlet-verify": ["Bytes", "LoadCore", "VerifyCore"],
     ]
 
     /// Modules of others that are quarantined, and the only targets that may import them.
@@ -74,7 +73,7 @@ enum RepositoryRules {
     /// Targets that stay free of Foundation: it costs 11 MB of memory and 4 ms of start-up.
     static let withoutFoundation: Set<String> = [
         "Bytes", "HTTP", "WebSocket", "Wire", "Rooms", "Reactor", "Redis", "Telemetry", "Client", "martlet-chat",
-        "LoadCore", "martlet-load",
+        "LoadCore", "VerifyCore", "martlet-load",
     ]
     static let foundations: Set<String> = ["Foundation", "FoundationEssentials", "FoundationNetworking"]
 

@@ -11,7 +11,8 @@ import WebSocket
 struct HostileServerTests {
     private static let script = [
         ##"{"id":1,"connect":{"client":"me","ping":25,"pong":true,"subs":{"#me":{"recoverable":true}}}}"##,
-        #"{"id":2,"subscribe":{"recoverable":true,"epoch":"e","offset":3,"publications":[{"data":[1,{"a":"\u00e9"}]}]}}"#,
+        #"{"id":2,"subscribe":{"recoverable":true,"epoch":"e","offset":3,"#
+            + #""publications":[{"data":[1,{"a":"\u00e9"}]}]}}"#,
         "{}", #"{"push":{"channel":"a","pub":{"data":"x","offset":4,"info":{"user":"u","client":"c"}}}}"#,
         #"{"id":3,"publish":{"offset":5,"epoch":"e"}}"# + "\n" + #"{"id":4,"error":{"code":120,"temporary":true}}"#,
         #"{"push":{"channel":"a","unsubscribe":{"code":2500,"reason":"x"}}}"#,

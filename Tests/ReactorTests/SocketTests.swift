@@ -3,6 +3,7 @@
 import Bytes
 import CLinux
 import Glibc
+import Synchronization
 import Testing
 
 @testable import Reactor
@@ -141,6 +142,25 @@ private struct Server {
         claim = nil
         claim = try PortClaim(holder.address)
         #expect(claim != nil)
+    }
+
+    /// A failed claim closed its descriptor twice, and so the socket of whoever had got the number in between.
+    @Test func aFailedClaimClosesNothingOfOthers() throws {
+        let address = try loopback(2)
+        let claim = try PortClaim(address)
+        let isOver = Atomic<Bool>(false)
+        let stolen = Atomic<Int>(0)
+        let bystander = TestThread {
+            while !isOver.load(ordering: .relaxed) {
+                let descriptor = martlet_socket(AF_UNIX)
+                if close(descriptor) != 0 { stolen.add(1, ordering: .relaxed) }
+            }
+        }
+        for _ in 0..<2000 { #expect(throws: SystemError.self) { _ = try PortClaim(address) } }
+        isOver.store(true, ordering: .relaxed)
+        bystander.join()
+        #expect(stolen.load(ordering: .relaxed) == 0)
+        withExtendedLifetime(claim) {}
     }
 
     @Test func unixPathsNeedNoClaim() throws {

@@ -92,7 +92,8 @@ private let close3501 = ["close 3501"]
         // Publications that cannot be.
         Said(#"{"id":7,"publish":{"channel":"room"}}"#, [errorReply(7, .badRequest)]),
         Said(
-            #"{"id":7,"publish":{"channel":"room","data":1,"idempotency_key":"\#(String(repeating: "k", count: 65))"}}"#,
+            #"{"id":7,"publish":{"channel":"room","data":1,"#
+                + #""idempotency_key":"\#(String(repeating: "k", count: 65))"}}"#,
             [errorReply(7, .badRequest)]),
         // What is no command.
         Said("{}", close3501),

@@ -1,7 +1,7 @@
-// A deterministic run of several loops: clients join, leave, talk and vanish in random order, letters between the
-// loops wait as long as chance will have it, mailboxes overflow, engines answer late, and fan-out goes in small
-// slices. Whoever was subscribed throughout must have heard every acknowledged publication once, in the room's one
-// order, and nobody else anything; at the end nothing may be left.
+// A deterministic run of several loops: clients join, leave, talk and vanish in random order, letters between the loops
+// wait as long as chance will have it, mailboxes overflow, engines answer late, and fan-out goes in small slices.
+// Whoever was subscribed throughout must have heard every acknowledged publication once, in the room's one order, and
+// nobody else anything; at the end nothing may be left.
 
 import Bytes
 import Testing

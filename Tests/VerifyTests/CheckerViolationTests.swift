@@ -296,6 +296,28 @@ struct CheckerViolationTests {
         #expect(script.broken() == [.resumeHonesty])
     }
 
+    @Test("I8: an epoch that changes after the fault that lost data is over, and another one has begun, is needless")
+    func lateEpoch() {
+        let script = Script()
+        script.checker.enter(.fault, losesData: true, now: script.now)
+        script.checker.enter(.calm, now: script.now)
+        script.publish(1)
+        script.checker.enter(.fault, now: script.now)
+        script.publish(1, 0, room: 0, "e1")
+        #expect(script.broken() == [.ackHonesty])
+    }
+
+    @Test("I9: whoever asks for recovery is told so, whatever comes of it")
+    func notEchoed() {
+        let script = Script()
+        script.join(at: 0)
+        script.drop()
+        for offset in UInt64(1)...11 { script.publish(offset) }
+        script.checker.subscribing(0, 0, since: script.position(0), now: script.now)
+        script.checker.subscribed(0, 0, SubscribeOutcome(position: script.position(11)), now: script.now)
+        #expect(script.broken() == [.resumeHonesty])
+    }
+
     @Test("I10: a publish that never completes is seen at the end, one without an answer at once")
     func silence() {
         let script = Script()

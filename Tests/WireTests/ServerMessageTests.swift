@@ -82,7 +82,8 @@ let fullMessages = [
         }
         #expect(
             push("room1", fields, 77)
-                == #"{"push":{"channel":"room1","pub":{"data":{},"info":{"user":"ada \"l\"","client":"c"},"offset":77}}}"#
+                == #"{"push":{"channel":"room1","pub":{"data":{},"#
+                + #""info":{"user":"ada \"l\"","client":"c"},"offset":77}}}"#
         )
         #expect(push("room1", lasting(#""data":1"#), 0) == #"{"push":{"channel":"room1","pub":{"data":1}}}"#)
         #expect(

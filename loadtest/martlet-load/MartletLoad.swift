@@ -26,7 +26,7 @@ struct MartletLoad: ParsableCommand {
             Exit codes: 0 clean; 1 something failed, was lost, came twice or out
             of order; 2 usage; 4 no connection.
             """,
-        subcommands: [Flood.self, Echo.self, Fanout.self, WorkerCommand.self])
+        subcommands: [Flood.self, Echo.self, Fanout.self, Verify.self, WorkerCommand.self])
 
     static func main() {
         do {

@@ -3,7 +3,6 @@
 import ArgumentParser
 import Glibc
 import LoadCore
-import Reactor
 import VerifyCore
 
 struct Verify: ParsableCommand {
@@ -138,13 +137,13 @@ struct Verify: ParsableCommand {
     }
 
     func run() throws {
-        Signals.prepare([SIGINT, SIGTERM])
+        VerifyRun.prepareSignals()
         let isQuiet = quiet
         do {
             let run = try VerifyRun(try plan()) { line in
                 if !isQuiet { _ = SmallFile.writeAll("· \(line)\n", to: 2) }
             }
-            try run.end(on: [SIGINT, SIGTERM])
+            try run.endWhenInterrupted()
             let report = try run.run()
             let document = report.json.rendered() + "\n"
             switch json {

@@ -124,8 +124,14 @@ final class ClientHandler: ConnectionHandler, LoopHook, LetterHandler {
         let isEcho = driver.pointee.phase == .echo
         var input = FrameInput(bytes)
         while true {
+            let isEarly = driver.pointee.awaitsConnect && !isEcho
             switch driver.pointee.reader.next(&input, isEcho ? ClientHandler.echoLimits : limits) {
-            case .needMore: return
+            case .needMore:
+                // What a stranger makes us hold is bounded by what a token needs; a buffer may be twice its content.
+                if isEarly, driver.pointee.reader.ownedBytes > 2 * rooms.rules.preConnectBytes {
+                    shell.close(id.word, .badRequest)
+                }
+                return
             case .message(let kind, compressed: _, let message):
                 metrics.add(.framesReceived(kind == .text ? .text : .binary))
                 driver.pointee.messages &+= 1
@@ -134,6 +140,7 @@ final class ClientHandler: ConnectionHandler, LoopHook, LetterHandler {
                     echo(id, kind.opcode, UnsafeRawBufferPointer(message))
                 } else if kind == .text {
                     rooms.received(id.word, UnsafeRawBufferPointer(message))
+                    if isEarly { driver.pointee.awaitsConnect = rooms.awaitsConnect(id.word) }
                 } else {
                     shell.sendClose(id, .unsupportedData, "text frames expected")
                 }
@@ -157,9 +164,8 @@ final class ClientHandler: ConnectionHandler, LoopHook, LetterHandler {
     }
 
     private func echo(_ id: ConnectionID, _ opcode: Opcode, _ message: UnsafeRawBufferPointer) {
-        shell.sendFrame(id, opcode, message)
         // One that sends without reading must not fill our memory: it feels back-pressure instead.
-        if loop.queuedBytes(id) > ClientHandler.echoHighWater { loop.pauseReading(id) }
+        if shell.sendFrame(id, opcode, message) > ClientHandler.echoHighWater { loop.pauseReading(id) }
     }
 
     /// One pong may wait at a time: a peer that pings and does not read gets the answer to what it asked last (RFC 6455

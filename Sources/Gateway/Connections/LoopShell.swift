@@ -48,9 +48,9 @@ final class LoopShell: Outlet {
         return driver.pointee.generation == id.generation && driver.pointee.phase != .vacant ? driver : nil
     }
 
-    /// Sends one frame, unless our Close is out.
-    func sendFrame(_ id: ConnectionID, _ opcode: Opcode, _ payload: UnsafeRawBufferPointer) {
-        guard let driver = driver(id), !driver.pointee.close.hasSent else { return }
+    /// Sends one frame; returns the bytes that now wait. Nothing goes behind our Close: its output is sealed.
+    @discardableResult
+    func sendFrame(_ id: ConnectionID, _ opcode: Opcode, _ payload: UnsafeRawBufferPointer) -> Int {
         loop.write(id, atMost: payload.count + FrameHeader.longest) { target in
             let header = FrameHeader.write(into: target, opcode, length: payload.count)
             if let source = payload.baseAddress {
@@ -135,8 +135,7 @@ final class LoopShell: Outlet {
 
     func send(_ connection: ConnectionWord, _ message: UnsafeRawBufferPointer) {
         let id = ConnectionID(word: connection)
-        sendFrame(id, .text, message)
-        if loop.queuedBytes(id) > settings.queueMaxSize { closeSlow(id) }
+        if sendFrame(id, .text, message) > settings.queueMaxSize { closeIfSlow(id) }
     }
 
     func sendPingFrame(_ connection: ConnectionWord) {
@@ -164,19 +163,10 @@ final class LoopShell: Outlet {
     func fanOut(_ broadcast: Broadcast, to members: UnsafeBufferPointer<ConnectionWord>) {
         let frame = Frame(handle: broadcast.handle)
         let limit = settings.queueMaxSize
-        if leaving.isEmpty {
-            for member in members {
-                let id = ConnectionID(word: member)
-                if loop.enqueue(id, frame) > limit { closeSlow(id) }
-            }
-        } else {
-            // Rare: somebody's Close went out in this iteration, and nothing may follow it. Whoever got it in an
-            // earlier one is no longer in any list; see `takeLeaving`.
-            for member in members {
-                let id = ConnectionID(word: member)
-                guard let driver = driver(id), !driver.pointee.close.hasSent else { continue }
-                if loop.enqueue(id, frame) > limit { closeSlow(id) }
-            }
+        for member in members {
+            // A member whose Close is out takes nothing more: its output is sealed.
+            let id = ConnectionID(word: member)
+            if loop.enqueue(id, frame) > limit { closeIfSlow(id) }
         }
         metrics.add(.deliveries, members.count * broadcast.messages)
         metrics.observe(.fanoutRecipients, UInt64(members.count))
@@ -203,8 +193,10 @@ final class LoopShell: Outlet {
 
     /// Closes a member that does not keep up. What it was not sent is dropped, so that the Close is not stuck behind a
     /// megabyte that nobody reads; the block that is half out is finished first.
-    private func closeSlow(_ id: ConnectionID) {
-        guard let driver = driver(id), !driver.pointee.close.hasSent else { return }
+    private func closeIfSlow(_ id: ConnectionID) {
+        guard let driver = driver(id), !driver.pointee.close.hasSent, loop.offer(id) > settings.queueMaxSize else {
+            return
+        }
         metrics.add(.slowConsumers(.bytes))
         loop.dropUnsent(id)
         sendClose(id, CloseCode(rawValue: DisconnectCode.slow.rawValue), DisconnectCode.slow.reason)

@@ -1,4 +1,5 @@
-// The fence: a room whose past is shorter than what was seen begins another epoch.
+// Fencing on a real Redis: a room whose store came back with less never gives one offset two contents.
+// Each test has a server of its own.
 
 import Bytes
 import Redis

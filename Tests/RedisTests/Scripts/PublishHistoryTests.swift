@@ -1,4 +1,5 @@
-// The publish and history scripts against a real Redis.
+// Publishing and reading a room's stream by script on a real Redis: offsets, trimming, idempotency, lifetimes of keys.
+// Each suite has a server of its own.
 
 import Bytes
 import Foundation

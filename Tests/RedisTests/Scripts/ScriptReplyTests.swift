@@ -1,4 +1,5 @@
-// What the scripts answer, read back strictly.
+// Replies of the scripts as Redis, or somebody who answers in its place, may send them: nonsense is nil, never a trap.
+// No server is needed.
 
 import Bytes
 import Redis

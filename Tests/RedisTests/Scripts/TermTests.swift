@@ -1,4 +1,5 @@
-// Terms: who may publish when Redis has begun another life.
+// The registry of terms on a real Redis: who is remembered, when a term opens, and what a stale caller is told.
+// Each test has a server of its own.
 
 import Bytes
 import Redis

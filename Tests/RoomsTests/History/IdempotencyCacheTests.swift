@@ -1,4 +1,5 @@
-// What is remembered of repeated publications, and when it is forgotten.
+// What the embedded engine remembers of keys: until when, of whom, and what goes first at a bound.
+// Time is handed in.
 
 import Bytes
 import Testing

@@ -1,4 +1,5 @@
-// A stream in memory: numbering, trimming, and reading in every direction.
+// A stream in memory against a plain array: numbering, bounds in number, bytes and age, and every way to read it.
+// Time is handed in; seeds are printed.
 
 import Bytes
 import Testing

@@ -1,4 +1,5 @@
-// The delivery order of one room, case by case, and a random run against a store that forgets.
+// The order that a room's home keeps, step by step: what is let through, held, dropped, asked for or given up.
+// Histories with losses, doubles and delays come at random in StreamSimulation.swift.
 
 import Bytes
 import Testing

@@ -23,6 +23,7 @@ package enum LinkClass: Int, CaseIterable, Sendable {
 package struct LinkRule: Equatable, Sendable {
     /// Every piece waits this long, and up to `jitter` longer; order is kept.
     package var delay = Duration.zero
+    /// Most that is added to `delay`.
     package var jitter = Duration.zero
     /// Nothing moves; what comes waits in the sockets, so that the writer feels it.
     package var isStalled = false
@@ -64,14 +65,23 @@ package struct LinkRule: Equatable, Sendable {
 
 /// What a proxy has done, as evidence that a fault took place.
 package struct ProxyFigures: Equatable, Sendable {
+    /// Connections taken.
     package var accepted = 0
+    /// Connections reset because the proxy refused.
     package var refused = 0
+    /// Connections ended by a fault.
     package var cut = 0
+    /// Bytes read from either side.
     package var bytes = 0
+    /// Bytes thrown away.
     package var droppedBytes = 0
+    /// Bytes that had to wait.
     package var heldBytes = 0
+    /// Pieces with a bit turned over.
     package var corrupted = 0
+    /// Pub/sub messages seen.
     package var messages = 0
+    /// Pub/sub messages taken out.
     package var droppedMessages = 0
 
     package init() {}

@@ -48,6 +48,7 @@ final class ProxyLink {
 
 /// Changes what passes through a link: how mutants of the server are made from outside.
 package protocol LinkRewriter: AnyObject {
-    /// Takes `bytes` of one direction and appends what goes on to `out`; may append to `back`, which goes the other way.
+    /// Takes `bytes` of one direction and appends what goes on to `out`; may append to `back`, which goes the other
+    /// way.
     func rewrite(_ bytes: UnsafeRawBufferPointer, _ flow: Flow, into out: inout [UInt8], back: inout [UInt8])
 }

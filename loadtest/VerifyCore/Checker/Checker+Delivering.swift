@@ -110,8 +110,8 @@ extension Checker {
         return true
     }
 
-    /// Whether the subscription had to get the message. Rooms without history owe what was sent and acknowledged in calm,
-    /// to those who were there all the time.
+    /// Whether the subscription had to get the message. Rooms without history owe what was sent and acknowledged in
+    /// calm, to those who were there all the time.
     func wasOwed(_ index: Int, _ room: Int, _ id: MessageID) -> Bool {
         let record = rooms[room].publications[id.publisher][id.sequence - 1]
         guard record.state == .acked, !record.wasUnknown else { return false }

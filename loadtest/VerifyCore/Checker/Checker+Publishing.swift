@@ -87,7 +87,7 @@ extension Checker {
         if position.epoch > rooms[room].current {
             if rooms[room].current >= 0 {
                 figures.newEpochs += 1
-                if !mayHaveLostData {
+                if !mayChangeEpoch {
                     violate(.ackHonesty, room: room, now: now, "the epoch changed though nothing was lost")
                 }
             }
@@ -128,7 +128,8 @@ extension Checker {
         if record.floor.epoch == position.epoch, position.offset <= record.floor.offset {
             violate(
                 .realTimeOrder, room: room, now: now,
-                "\(name(id)) is at offset \(position.offset), but \(record.floor.offset) was acknowledged before it was sent"
+                "\(name(id)) is at offset \(position.offset), "
+                    + "but \(record.floor.offset) was acknowledged before it was sent"
             )
             return false
         }

@@ -36,6 +36,11 @@ extension Checker {
             return
         }
         meet(room, position, now: now)
+        if subscriptions[index].since != nil, !outcome.wasRecovering {
+            violate(
+                .resumeHonesty, room: room, now: now,
+                "subscriber \(subscriber) asked for recovery and was not told that it had")
+        }
         if outcome.recovered {
             figures.recovered += 1
             resume(subscriber, room, index, position, now: now)
@@ -103,7 +108,8 @@ extension Checker {
         if floor.epoch == position.epoch, position.offset < floor.offset {
             violate(
                 .resumeHonesty, room: room, now: now,
-                "subscriber \(subscriber) was told the top \(position.offset), but \(floor.offset) had been acknowledged"
+                "subscriber \(subscriber) was told the top \(position.offset), "
+                    + "but \(floor.offset) had been acknowledged"
             )
         }
         guard let since = subscriptions[index].since, since.epoch == position.epoch, since.offset <= position.offset

@@ -2,8 +2,8 @@
 // the end. Pure: no I/O, no clock. Every call is O(1), so that one driver process can check 20,000 deliveries a second;
 // only `finish` walks all subscriptions once. Called on the driver's loop; bounded by the publications of the run.
 //
-// Of the invariants that a delivery breaks only the first is counted (isolation, phantom, offset, gap, order), so that a
-// defect shows under its own name and not under that of its consequences.
+// Of the invariants that a delivery breaks only the first is counted (isolation, phantom, offset, gap, order), so that
+// a defect shows under its own name and not under that of its consequences.
 
 package import Bytes
 package import LoadCore
@@ -29,7 +29,10 @@ package final class Checker {
     var calmSince: UInt64?
     /// Whether a fault that loses data of Redis has been injected, so that epochs may change.
     package private(set) var mayHaveLostData = false
+    /// Whether a new epoch is legal now: from such a fault until the next one that loses nothing.
+    private(set) var mayChangeEpoch = false
 
+    /// What is counted beside violations.
     package var figures = CheckerFigures()
     var processes: [Int: ProcessRecord] = [:]
     private var recovery: (mark: Int32, since: UInt64, count: Int) = (0, .max, 0)
@@ -72,6 +75,7 @@ package final class Checker {
         if phase == .calm, self.phase != .calm { calmSince = now.nanoseconds }
         if phase != .calm { calmSince = nil }
         self.phase = phase
+        if phase == .fault { mayChangeEpoch = losesData }
         if losesData { mayHaveLostData = true }
         log(.fault, room: -1, who: -1, epoch: Int32(phase.rawValue), now: now)
     }
@@ -150,25 +154,42 @@ package final class Checker {
 
 /// What the checker counts beside violations.
 package struct CheckerFigures: Sendable {
+    /// Publications sent.
     package var invoked = 0
+    /// Publications acknowledged.
     package var acked = 0
+    /// Those acknowledged at once while nothing was broken.
     package var ackedInCalm = 0
+    /// Publications sent while nothing was broken.
     package var invokedInCalm = 0
+    /// Publications that were definitely not published.
     package var refused = 0
+    /// Publications that were given up.
     package var unknown = 0
+    /// Acknowledgements of a repetition.
     package var retriesAcked = 0
+    /// Deliveries to subscribers, backlogs included.
     package var deliveries = 0
+    /// Deliveries that came with a resume.
     package var backlogDeliveries = 0
     /// Repetitions of a backlog behind it: allowed, a client drops them.
     package var rawDuplicates = 0
+    /// Subscribe replies to a claim of an earlier position.
     package var resumes = 0
+    /// Those with `recovered: true`.
     package var recovered = 0
+    /// Those with `recovered: false`.
     package var notRecovered = 0
     /// Subscriptions that were told to start anew (2500).
     package var told = 0
+    /// Changes of a room's epoch.
     package var newEpochs = 0
+    /// Histories read back at the end.
     package var historiesRead = 0
+    /// From publish to delivery, by phase.
     package var deliveryLatency = Phase.allCases.map { _ in LatencyHistogram() }
+    /// From publish to acknowledgement, by phase.
     package var ackLatency = Phase.allCases.map { _ in LatencyHistogram() }
+    /// From acknowledgement to delivery, by phase.
     package var stableLatency = Phase.allCases.map { _ in LatencyHistogram() }
 }

@@ -4,7 +4,9 @@ package import Bytes
 
 /// The shape of a run and its limits.
 package struct CheckerPlan: Sendable {
+    /// Rooms, numbered from 0.
     package var rooms = 1
+    /// Subscribers, numbered from 0.
     package var subscribers = 1
     /// Publishers, numbered from 0. One more number, `marker`, belongs to the markers of the end.
     package var publishers = 1
@@ -12,6 +14,7 @@ package struct CheckerPlan: Sendable {
     package var hasHistory = true
     /// Publications that a room's history keeps, and that a recovery returns at most.
     package var historySize = 100
+    /// Publications that one recovery returns at most.
     package var recoveryLimit = 300
     /// Within this time a publish must be answered.
     package var answerLimit = Duration.seconds(6)
@@ -19,8 +22,9 @@ package struct CheckerPlan: Sendable {
     package var calmLatencyLimit = Duration.seconds(1)
     /// Resident bytes and open descriptors that a gateway may have.
     package var residentLimit: UInt64 = 512 << 20
+    /// Open descriptors that a gateway may have.
     package var descriptorLimit = 4096
-    /// Descriptors above the baseline that a gateway may still have at the end.
+    /// Descriptors above the baseline that the gateways together may still have at the end.
     package var descriptorSlack = 64
     /// How long before and after a violation the room's events are shown.
     package var window = Duration.seconds(2)
@@ -33,9 +37,12 @@ package struct CheckerPlan: Sendable {
 
 /// A place in a room's stream. Epochs are numbered by the checker in the order in which it met them.
 package struct Position: Equatable, Sendable {
+    /// The epoch by its number.
     package var epoch: Int32
+    /// The offset in it.
     package var offset: UInt64
 
+    /// All parts.
     package init(epoch: Int32, offset: UInt64) {
         self.epoch = epoch
         self.offset = offset
@@ -49,11 +56,16 @@ package enum Phase: Int, CaseIterable, Sendable {
 
 /// What the reply to a subscription said.
 package struct SubscribeOutcome: Sendable {
+    /// The room's position.
     package var position: Position
+    /// Whether the room keeps history.
     package var recoverable = true
+    /// Whether the backlog is complete.
     package var recovered = false
+    /// Whether the server says that recovery had been asked for.
     package var wasRecovering = false
 
+    /// All parts.
     package init(position: Position, recovered: Bool = false, wasRecovering: Bool = false, recoverable: Bool = true) {
         self.position = position
         self.recovered = recovered
@@ -64,9 +76,13 @@ package struct SubscribeOutcome: Sendable {
 
 /// A promise that was broken.
 package struct ViolationRecord: Sendable {
+    /// Which promise.
     package let invariant: Invariant
+    /// When it was noticed.
     package let time: MonotonicTime
+    /// In which room; -1 for none.
     package let room: Int
+    /// What was wrong.
     package let text: String
     /// The room's events around it.
     package var window: [RunEvent] = []

@@ -10,6 +10,7 @@ package enum RunEventKind: UInt8, Sendable {
 package struct RunEvent: Sendable, Equatable {
     /// When, on the monotonic clock.
     package var time: UInt64
+    /// What happened.
     package var kind: RunEventKind
     /// The room, or -1 for events that concern all.
     package var room: Int32
@@ -17,7 +18,9 @@ package struct RunEvent: Sendable, Equatable {
     package var who: Int32
     /// The room's epoch by its number, or a code.
     package var epoch: Int32
+    /// The offset, 0 where there is none.
     package var offset: UInt64
+    /// The message, where there is one.
     package var message: MessageID
 
     /// The event as a line; `origin` is the run's beginning.
@@ -38,9 +41,12 @@ package struct RunEvent: Sendable, Equatable {
 
 /// Names a message: its publisher and its number among that publisher's messages of its room, from 1.
 package struct MessageID: Equatable, Hashable, Sendable {
+    /// The publisher's number.
     package var publisher: Int
+    /// Its message's number in the room.
     package var sequence: Int
 
+    /// Message number `sequence` of `publisher`.
     package init(_ publisher: Int, _ sequence: Int) {
         self.publisher = publisher
         self.sequence = sequence
@@ -70,7 +76,8 @@ struct EventRing {
         next = (next + 1) & (EventRing.capacity - 1)
     }
 
-    /// Events of `room` (and those that concern all) in `range`, oldest first; at most `limit`, those nearest the middle.
+    /// Events of `room` (and those that concern all) in `range`, oldest first; at most `limit`, those nearest the
+    /// middle.
     func window(room: Int, _ range: ClosedRange<UInt64>, limit: Int) -> [RunEvent] {
         let start = events.count < EventRing.capacity ? 0 : next
         var found: [RunEvent] = []

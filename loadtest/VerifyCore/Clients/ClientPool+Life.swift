@@ -98,10 +98,14 @@ extension ClientPool {
     /// From the next connection on all clients go through the proxies of their gateways.
     package func proxyEverybody() { for client in clients { client.isProxied = true } }
 
-    /// Subscribers that are live now, every `step`th of them from `first`.
-    package func victims(from first: Int, step: Int) -> [Int] {
-        clients.filter { $0.subscriber.map { $0 % step == first } ?? false && $0.stage == .joined && $0.life == .live }
-            .map(\.number)
+    /// A tenth of the subscribers: of those that are connected and do not come and go by themselves.
+    package func victims(from first: Int) -> [Int] {
+        let steady = clients.filter {
+            $0.subscriber != nil && !$0.isRestless && $0.stage == .joined && $0.life == .live
+        }
+        let wanted = max(1, plan.subscribers / 10)
+        let step = max(1, steady.count / wanted)
+        return stride(from: first % step, to: steady.count, by: step).prefix(wanted).map { steady[$0].number }
     }
 
     /// They read `rate` bytes a second.

@@ -11,16 +11,23 @@ import Wire
 
 /// How many clients, and what they do.
 package struct ClientPlan: Sendable {
+    /// Subscribers.
     package var subscribers = 90
+    /// Rooms of each subscriber.
     package var roomsPerSubscriber = 3
+    /// Publishers, without the one that sends the markers.
     package var publishers = 9
+    /// Rooms.
     package var rooms = 9
     /// Publications a second of all publishers together.
     package var rate = 180.0
+    /// Seed of all choices.
     package var seed: UInt64 = 1
+    /// Whether rooms keep history, so that positions and keys mean something.
     package var hasHistory = true
     /// Within this time a command must be answered, else the client gives up on the connection.
     package var answerLimit = Duration.seconds(6)
+    /// Attempts of one publication.
     package var retryLimit = 8
 
     package init() {}
@@ -28,20 +35,30 @@ package struct ClientPlan: Sendable {
 
 /// What clients counted.
 package struct ClientFigures: Sendable {
+    /// WebSockets opened.
     package var connects = 0
     /// Connections that the server ended, by Close code; 1006 is an end without a Close frame.
     package var closedByServer: [UInt16: Int] = [:]
+    /// Error replies by code.
     package var errors: [UInt32: Int] = [:]
+    /// Connections that ended before they were open.
     package var failedConnects = 0
+    /// Connections that were given up for lack of an answer.
     package var silentConnections = 0
+    /// Publications that were due.
     package var planned = 0
+    /// Those due while nothing was broken.
     package var plannedInCalm = 0
+    /// Those that nobody could send.
     package var skipped = 0
+    /// Deliveries of markers.
     package var markersSeen = 0
+    /// What restless subscribers did.
     package var lives: [String: Int] = [:]
 
     /// Connections that the server ended, all together.
     package var disconnects: Int { closedByServer.values.reduce(0, +) }
+    /// Error replies, all together.
     package var errorReplies: Int { errors.values.reduce(0, +) }
 }
 
@@ -51,10 +68,10 @@ package final class ClientPool: ConnectionHandler {
     let directory: any GatewayDirectory
     let checker: Checker
     let plan: ClientPlan
-    private var kind: UInt8 = 0
-    private let limits = FrameLimits(frameBytes: 1 << 20, messageBytes: 1 << 20)
+    var kind: UInt8 = 0
+    let limits = FrameLimits(frameBytes: 1 << 20, messageBytes: 1 << 20)
     private(set) var clients: [VerifyClient] = []
-    private var clientOfSlot: [Int] = []
+    var clientOfSlot: [Int] = []
     /// What was counted.
     package var figures = ClientFigures()
     /// Whether clients come and go by themselves.
@@ -129,7 +146,7 @@ package final class ClientPool: ConnectionHandler {
         }
     }
 
-    private func enter(_ client: VerifyClient, _ stage: ClientStage) {
+    func enter(_ client: VerifyClient, _ stage: ClientStage) {
         client.stage = stage
         client.stageSince = loop.now
         client.lastHeard = loop.now
@@ -142,7 +159,7 @@ package final class ClientPool: ConnectionHandler {
         client.reconnectAt = loop.now + client.backoff.next(using: &client.random)
     }
 
-    private func find(_ id: ConnectionID) -> VerifyClient? {
+    func find(_ id: ConnectionID) -> VerifyClient? {
         guard Int(id.slot) < clientOfSlot.count, clientOfSlot[Int(id.slot)] >= 0 else { return nil }
         let client = clients[clientOfSlot[Int(id.slot)]]
         return client.id == id ? client : nil
@@ -161,126 +178,6 @@ package final class ClientPool: ConnectionHandler {
             loop.write(id, request.bytes)
         } catch {
             preconditionFailure("the request holds nothing that is not ours")
-        }
-    }
-
-    /// Bytes of the response in this piece; nil while it is incomplete or wrong.
-    private func finishUpgrade(_ client: VerifyClient, _ bytes: UnsafeMutableRawBufferPointer) -> Int? {
-        guard let opening = client.opening, let id = client.id else { return nil }
-        let before = opening.head.count
-        opening.head.append(UnsafeRawBufferPointer(bytes))
-        switch opening.parser.parse(opening.head.bytes) {
-        case .needMore: return nil
-        case .failed:
-            loop.close(id)
-            return nil
-        case .complete(let head, let consumed):
-            do throws(HandshakeFailure) {
-                _ = try opening.handshake.validate(head, sha1: Digest.sha1)
-            } catch {
-                loop.close(id)
-                return nil
-            }
-            client.opening = nil
-            enter(client, .greeting)
-            figures.connects += 1
-            send(client, Command(id: client.makeCommand(), request: .connect(ConnectRequest())))
-            return consumed - before
-        }
-    }
-
-    // MARK: Frames
-
-    package func received(_ id: ConnectionID, _ bytes: UnsafeMutableRawBufferPointer) {
-        guard let client = find(id) else { return }
-        client.lastHeard = loop.now
-        var rest = bytes
-        if client.stage == .upgrading {
-            guard let used = finishUpgrade(client, bytes), used >= 0, used <= bytes.count else { return }
-            rest = UnsafeMutableRawBufferPointer(rebasing: bytes[used...])
-        }
-        if case .slow(_, let rate) = client.life { throttle(client, id, bytes.count, rate) }
-        var input = FrameInput(rest)
-        while client.id == id, client.stage == .greeting || client.stage == .joined {
-            switch client.reader.next(&input, limits) {
-            case .needMore: return
-            case .message(_, _, let message):
-                var lines = LineSplitter(UnsafeRawBufferPointer(message))
-                while let line = lines.next(), client.id == id { take(client, line) }
-            case .ping(let payload): sendFrame(client, UnsafeRawBufferPointer(payload), .pong)
-            case .pong: break
-            case .close(let code, _):
-                client.closeCode = code?.rawValue ?? 1005
-                loop.close(id)
-                return
-            case .violation(let violation):
-                checker.report(.crash, now: loop.now, "client \(client.number) got a broken frame: \(violation.reason)")
-                loop.close(id)
-                return
-            }
-        }
-    }
-
-    private func take(_ client: VerifyClient, _ line: UnsafeRawBufferPointer) {
-        let message: ServerMessage
-        do throws(WireError) {
-            message = try JSONCodec.message(line, scratch: &scratch)
-        } catch {
-            let text = String(decoding: line.prefix(120), as: UTF8.self)
-            checker.report(.crash, now: loop.now, "client \(client.number) got what is no message (\(error)): \(text)")
-            if let id = client.id { loop.close(id) }
-            return
-        }
-        switch message {
-        case .ping:
-            if case .frozen = client.life { return }
-            send(client, Command(id: 0, request: .pong))
-        case .push(let room, .publication(let publication)): deliver(client, room, publication)
-        case .push(let room, .unsubscribe(let code, _)): ended(client, room, code)
-        case .push, .unknownPush: break
-        case .reply(let id, let reply): answer(client, id, reply)
-        }
-    }
-
-    private func answer(_ client: VerifyClient, _ command: UInt32, _ reply: Reply) {
-        if case .error(let error) = reply {
-            figures.errors[error.code, default: 0] += 1
-            onTrouble?()
-        }
-        if let room = client.subscribing.removeValue(forKey: command) {
-            joined(client, room, reply)
-        } else if let room = client.histories.removeValue(forKey: command) {
-            historyCame(client, room, reply)
-        } else if let room = client.operations.first(where: { $0.value.command == command })?.key {
-            published(client, room, reply)
-        } else if case .connect(let result) = reply {
-            client.patience = result.ping > 0 ? .seconds(Int64(result.ping) + 4) : .seconds(60)
-            enter(client, .joined)
-            if client.subscriber == nil { client.backoff.reset() }
-            greeted(client)
-        } else if case .error(let error) = reply, client.stage == .greeting {
-            _ = error
-            if let id = client.id { loop.close(id) }
-        }
-    }
-
-    /// Sends one command in a frame.
-    func send(_ client: VerifyClient, _ command: Command) {
-        out.removeAll()
-        JSONCodec.append(command, to: &out)
-        sendFrame(client, out.bytes, .text)
-    }
-
-    private func sendFrame(_ client: VerifyClient, _ payload: UnsafeRawBufferPointer, _ opcode: Opcode) {
-        guard let id = client.id else { return }
-        let key = UInt32(client.random.next() >> 32)
-        let header = FrameHeader.size(forPayload: payload.count, masked: true)
-        loop.write(id, atMost: header + payload.count) { target in
-            _ = FrameHeader.write(into: target, opcode, length: payload.count, key: key)
-            if let source = payload.baseAddress {
-                Masking.copy(key, from: source, to: target + header, count: payload.count)
-            }
-            return header + payload.count
         }
     }
 

@@ -1,6 +1,6 @@
 // A RESP2 server that does what a script says: answers late, twice, to the wrong question, with garbage or with absurd
-// lengths. By default it behaves: PING, AUTH, SELECT, CLIENT, SUBSCRIBE, UNSUBSCRIBE, PUBLISH with real fan-out. For the
-// rows of hostile replies and for the order of confirmations, live messages and history replies. Runs on one loop.
+// lengths. By default it behaves: PING, AUTH, SELECT, CLIENT, SUBSCRIBE, UNSUBSCRIBE, PUBLISH with real fan-out. For
+// the rows of hostile replies and for the order of confirmations, live messages and history replies. Runs on one loop.
 
 import Bytes
 package import Reactor

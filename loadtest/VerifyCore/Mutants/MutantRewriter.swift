@@ -111,7 +111,10 @@ final class MutantRewriter: LinkRewriter {
         case .swapsDeliveries:
             guard isDelivery else { return [line] }
             if let before = held {
-                guard JSONPiece.room(in: before) == JSONPiece.room(in: line) else { return [line] }
+                // Only messages of one publisher have an order in every kind of room.
+                guard JSONPiece.room(in: before) == JSONPiece.room(in: line),
+                    JSONPiece.publisher(in: before) == JSONPiece.publisher(in: line)
+                else { return [line] }
                 held = nil
                 return [line, before]
             }
@@ -183,6 +186,12 @@ enum JSONPiece {
         let end = start + RoomNames.prefix.utf8.count + RoomNames.digits
         guard end <= line.count else { return nil }
         return line[start..<end].withUnsafeBytes { RoomNames.number($0) }
+    }
+
+    /// The publisher's digits in the message's mark.
+    static func publisher(in line: [UInt8]) -> ArraySlice<UInt8>? {
+        guard let at = find("@m", in: line), at + 28 <= line.count else { return nil }
+        return line[(at + 24)..<(at + 28)]
     }
 
     static func replaceRoom(in line: [UInt8], by room: Int) -> [UInt8] {

@@ -1,6 +1,6 @@
 // Makes a correct server defective from behind: changes its keys in Redis, or filters its pub/sub link so that its own
-// probe still works. Keys are those of the published layout: {room}:s the stream, {room}:m the top, {room}:i: results of
-// idempotent publishes. On the driver's loop, a few commands ten times a second.
+// probe still works. Keys are those of the published layout: {room}:s the stream, {room}:m the top, {room}:i: results
+// of idempotent publishes. On the driver's loop, a few commands ten times a second.
 //
 // A server that repairs what is done to it is not defective, and then nothing is to be found: M7, M8 and M15 are safe
 // only with the server's own switches.
@@ -38,7 +38,7 @@ final class Tampering {
         tick()
     }
 
-    func stop() { isActive = mutant == .staysDeaf ? isActive : false }
+    func stop() { isActive = false }
 
     private func key(_ room: Int, _ kind: String) -> String { "\(Tampering.prefix):{\(RoomNames.name(room))}:\(kind)" }
 
@@ -64,7 +64,9 @@ final class Tampering {
     private func removeNewest(_ room: Int, alsoTop: Bool) {
         let lower = """
             local m = redis.call('HGETALL', KEYS[2]); local top = string.match(e[1][1], '^(%d+)');
-            for i = 1, #m, 2 do if m[i+1] == top then redis.call('HSET', KEYS[2], m[i], tostring(tonumber(top) - 1)) end end;
+            for i = 1, #m, 2 do
+              if m[i+1] == top then redis.call('HSET', KEYS[2], m[i], tostring(tonumber(top) - 1)) end
+            end;
             """
         script(
             """

@@ -32,10 +32,11 @@ final class SlowReaders: Fault {
     private var before: [UInt16: Int] = [:]
 
     func inject(_ scene: Scene) {
-        victims = scene.pool.victims(from: 3, step: 10)
+        victims = scene.pool.victims(from: 1)
         before = scene.pool.figures.closedByServer
         // Big enough to fill the kernel's buffers and the queue behind them within the fault.
-        scene.pool.padding = 6000
+        // Small enough that a whole history still fits into half of the queue, above which a server refuses recovery.
+        scene.pool.padding = min(4000, 400_000 / max(1, scene.checker.plan.historySize))
         scene.pool.slowDown(victims, rate: 1000, until: scene.now + length)
     }
 
@@ -53,7 +54,7 @@ final class FrozenClients: Fault {
     private var before: [UInt16: Int] = [:]
 
     func inject(_ scene: Scene) {
-        victims = scene.pool.victims(from: 4, step: 10)
+        victims = scene.pool.victims(from: 2)
         before = scene.pool.figures.closedByServer
         scene.pool.freeze(victims, until: scene.now + length)
     }

@@ -89,6 +89,8 @@ package protocol Fault: AnyObject {
     var length: Duration { get }
     /// Whether what Redis acknowledged may be gone.
     var losesData: Bool { get }
+    /// Within this time a gateway must say at /readyz that it is not ready; nil where it need not.
+    var mustShowWithin: Duration? { get }
     func inject(_ scene: Scene)
     func heal(_ scene: Scene)
     /// Whether the healing is complete, so that recovery is measured from now on.
@@ -99,5 +101,6 @@ package protocol Fault: AnyObject {
 
 extension Fault {
     package var losesData: Bool { false }
+    package var mustShowWithin: Duration? { nil }
     package func isHealed(_ scene: Scene) -> Bool { true }
 }

@@ -138,6 +138,7 @@ final class RedisReset: Fault {
 /// The pub/sub connection lives and answers to nothing; one that is opened in its place works.
 final class SubscriptionsDeaf: Fault {
     let name = FaultName.subscriptionsDeaf
+    let mustShowWithin: Duration? = .seconds(3)
     let length = Duration.seconds(6)
     private var gateway: GatewayNode?
     private var before = ProxyFigures()

@@ -18,6 +18,7 @@ package enum Profile: Sendable, Equatable {
 package struct ScheduledFault: Equatable, Sendable {
     /// The earliest moment, from the beginning of the faults.
     package let at: Duration
+    /// Which fault.
     package let name: FaultName
     /// What the fault draws its choices from.
     package let seed: UInt64

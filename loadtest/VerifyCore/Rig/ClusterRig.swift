@@ -9,6 +9,7 @@ package import Reactor
 
 /// Why a cluster cannot be set up.
 package struct RigFailure: Error, CustomStringConvertible, Sendable {
+    /// What went wrong.
     package let description: String
     init(_ text: String) { description = text }
 }
@@ -17,10 +18,15 @@ package struct RigFailure: Error, CustomStringConvertible, Sendable {
 package struct RigPlan: Sendable {
     /// The martlet binary.
     package var binary = "martlet"
+    /// The redis-server binary.
     package var redisServer = "redis-server"
+    /// How many gateways.
     package var gateways = 3
+    /// Whether Redis keeps its log of appends.
     package var appendOnly = true
+    /// Publications that a room keeps.
     package var historySize = 100
+    /// Seed of the proxies.
     package var seed: UInt64 = 1
     /// Keeps the folder with logs and configurations.
     package var keepsFolder = false
@@ -32,17 +38,23 @@ package struct RigPlan: Sendable {
 
 /// One gateway of the rig.
 package final class GatewayNode {
+    /// Its number from 0.
     package let number: Int
+    /// Its process; nil before the start.
     package internal(set) var process: ChildProcess?
     /// Where it really listens, and its admin listener.
     package internal(set) var clientPort: UInt16 = 0
+    /// Where its admin listener is; 0 while unknown.
     package internal(set) var adminPort: UInt16 = 0
     /// What stands before Redis for this gateway, and before this gateway for clients.
     package let redisProxy: ChaosProxy?
+    /// What stands before this gateway for some clients.
     package let clientProxy: ChaosProxy
     /// Frozen by SIGSTOP since then; what it does not answer is excused.
     package var frozenSince: MonotonicTime?
+    /// When it went on after it was frozen.
     package var thawedAt: MonotonicTime?
+    /// How often it was started.
     package internal(set) var starts = 0
 
     init(number: Int, redisProxy: ChaosProxy?, clientProxy: ChaosProxy) {
@@ -62,12 +74,19 @@ package final class GatewayNode {
 
 /// The processes of a run.
 package final class ClusterRig {
+    /// The driver's loop.
     package let loop: Loop
+    /// What was to be started.
     package let plan: RigPlan
+    /// The run's folder.
     package let folder: String
+    /// The process of Redis.
     package private(set) var redis: ChildProcess?
+    /// Where Redis listens.
     package let redisPort: UInt16
+    /// The rig's own line to Redis.
     package let redisControl: RedisControl?
+    /// How many gateways.
     package private(set) var gateways: [GatewayNode] = []
     /// Whether this martlet keeps history at all.
     package private(set) var hasHistory = false

@@ -1,6 +1,6 @@
-// The rig's own line to Redis: one connection, commands in order, the answer as text. For steering (CONFIG, CLIENT KILL,
-// SHUTDOWN) and for tampering (mutants). Reconnects on the next command; a command without an answer in `patience`
-// fails. On the driver's loop.
+// The rig's own line to Redis: one connection, commands in order, the answer as text. For steering (CONFIG, CLIENT
+// KILL, SHUTDOWN) and for tampering (mutants). Reconnects on the next command; a command without an answer in
+// `patience` fails. On the driver's loop.
 
 import Bytes
 package import Reactor

@@ -1,6 +1,6 @@
-// What a run found, as a page and as JSON: valid or not, which promises were broken how often, what surrounded the first
-// of each, what each fault cost, latencies by phase, and how to make the run again. Also judges whether the run could
-// have found anything at all: a run in which nothing happened is as wrong as one that broke a promise.
+// What a run found, as a page and as JSON: valid or not, which promises were broken how often, what surrounded the
+// first of each, what each fault cost, latencies by phase, and how to make the run again. Also judges whether the run
+// could have found anything at all: a run in which nothing happened is as wrong as one that broke a promise.
 
 import Bytes
 package import LoadCore
@@ -8,9 +8,11 @@ package import LoadCore
 /// The outcome of a run.
 package struct RunReport {
     let plan: RunPlan
+    /// Whether the rooms kept history.
     package let hasHistory: Bool
     let checker: Checker
     let clients: ClientFigures
+    /// What each fault did.
     package let faults: [FaultRecord]
     let duration: Duration
     let peaks: [(resident: UInt64, descriptors: Int)]
@@ -38,6 +40,10 @@ package struct RunReport {
         }
         let breaksRedis = faults.contains { [.redisKilled, .redisFrozen, .redisBlackholed].contains($0.name) }
         if breaksRedis, clients.errorReplies == 0 { gaps.append("Redis was away and nobody got an error") }
+        let silences = faults.contains { [.redisFrozen, .redisBlackholed].contains($0.name) }
+        if silences, figures.unknown + figures.retriesAcked == 0 {
+            gaps.append("Redis was silent and no publish had an unknown outcome")
+        }
         return gaps
     }
 
@@ -100,6 +106,8 @@ package struct RunReport {
             ("evidence", record.evidence.map { .text($0) } ?? .null),
             ("recovery_ms", record.recovery.map { .number(RunReport.seconds($0) * 1000) } ?? .null),
             ("first_error_ms", record.firstError.map { .number(RunReport.seconds($0) * 1000) } ?? .null),
+            ("unready_ms", record.unready.map { .number(RunReport.seconds($0) * 1000) } ?? .null),
+            ("ready_again_ms", record.ready.map { .number(RunReport.seconds($0) * 1000) } ?? .null),
             ("disconnected_by_server", .whole(UInt64(record.disconnects))), ("told", .whole(UInt64(record.told))),
             ("errors", .whole(UInt64(record.errors))),
         ])
@@ -182,27 +190,39 @@ package struct RunReport {
 
     private var faultTable: [String] {
         guard !faults.isEmpty else { return [] }
-        var lines = ["  fault  recovery ms  first error ms  disconnected  told  errors  effect"]
-        for record in faults {
-            let recovery = record.recovery.map { JSONText.short((RunReport.seconds($0) * 1000).rounded()) } ?? "never"
-            let first = record.firstError.map { JSONText.short((RunReport.seconds($0) * 1000).rounded()) } ?? "none"
-            lines.append(
-                "  \(RunReport.padded(record.name.rawValue, 5))  \(RunReport.padded(recovery, 11))  "
-                    + "\(RunReport.padded(first, 14))  \(RunReport.padded("\(record.disconnects)", 12))  "
-                    + "\(RunReport.padded("\(record.told)", 4))  \(RunReport.padded("\(record.errors)", 6))  "
-                    + (record.evidence ?? "NONE OBSERVED"))
+        func milliseconds(_ time: Duration?, _ none: String) -> String {
+            time.map { JSONText.short((RunReport.seconds($0) * 1000).rounded()) } ?? none
         }
-        return lines + [""]
+        func row(_ cells: [String]) -> String {
+            let widths = [5, 11, 14, 10, 12, 4, 6]
+            return "  " + zip(cells, widths).map { RunReport.padded($0, $1) }.joined(separator: "  ") + "  "
+                + (cells.last ?? "")
+        }
+        let head = [
+            "fault", "recovery ms", "first error ms", "unready ms", "disconnected", "told", "errors", "effect",
+        ]
+        return [row(head)]
+            + faults.map { record in
+                row([
+                    record.name.rawValue, milliseconds(record.recovery, "never"),
+                    milliseconds(record.firstError, "none"),
+                    milliseconds(record.unready, "not shown"), "\(record.disconnects)", "\(record.told)",
+                    "\(record.errors)",
+                    record.evidence ?? "NONE OBSERVED",
+                ])
+            } + [""]
     }
 
     private var figureLines: [String] {
         let figures = checker.figures
         return [
-            "  published \(figures.invoked), acknowledged \(figures.acked), refused \(figures.refused), unknown \(figures.unknown)"
-                + ", retries acknowledged \(figures.retriesAcked), skipped \(clients.skipped)",
-            "  deliveries \(figures.deliveries), in backlogs \(figures.backlogDeliveries), raw duplicates \(figures.rawDuplicates)",
-            "  resumes \(figures.resumes): recovered \(figures.recovered), not \(figures.notRecovered); told 2500: \(figures.told)"
-                + "; new epochs \(figures.newEpochs)",
+            "  published \(figures.invoked), acknowledged \(figures.acked), refused \(figures.refused)"
+                + ", unknown \(figures.unknown), retries acknowledged \(figures.retriesAcked)"
+                + ", skipped \(clients.skipped)",
+            "  deliveries \(figures.deliveries), in backlogs \(figures.backlogDeliveries)"
+                + ", raw duplicates \(figures.rawDuplicates)",
+            "  resumes \(figures.resumes): recovered \(figures.recovered), not \(figures.notRecovered)"
+                + "; told 2500: \(figures.told); new epochs \(figures.newEpochs)",
             "  connects \(clients.connects), closed by the server "
                 + (Closures.since([:], clients.closedByServer) ?? "none") + ", errors "
                 + (clients.errors.isEmpty

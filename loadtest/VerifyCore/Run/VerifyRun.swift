@@ -10,12 +10,17 @@ import Telemetry
 
 /// What to run.
 package struct RunPlan: Sendable {
+    /// What is broken.
     package var profile = Profile.smoke
+    /// The cluster.
     package var rig = RigPlan()
+    /// The clients.
     package var clients = ClientPlan()
+    /// A defect to put in.
     package var mutant: Mutant?
     /// How long deliveries may take to come back after a fault has been healed.
     package var recoveryLimit = Duration.seconds(15)
+    /// Calm before the first fault.
     package var calm = Duration.seconds(4)
     /// The command that makes this run again.
     package var command = ""
@@ -25,14 +30,25 @@ package struct RunPlan: Sendable {
 
 /// What a fault did.
 package struct FaultRecord: Sendable {
+    /// Which fault.
     package let name: FaultName
+    /// When it was injected.
     package let at: MonotonicTime
+    /// What shows that it took effect.
     package var evidence: String?
     /// From the healing until 99 % of the subscriptions got something new; nil when that did not happen.
     package var recovery: Duration?
+    /// From the injection until a client saw an error or an end.
     package var firstError: Duration?
+    /// From the injection until a gateway said at /readyz that it is not ready.
+    package var unready: Duration?
+    /// From the healing until all said that they are.
+    package var ready: Duration?
+    /// Connections that the server ended meanwhile.
     package var disconnects = 0
+    /// Subscriptions that were told to start anew.
     package var told = 0
+    /// Error replies meanwhile.
     package var errors = 0
 }
 
@@ -51,6 +67,7 @@ package final class VerifyRun {
     private let tell: (String) -> Void
     private let began = MonotonicTime.now()
     private var tampering: Tampering?
+    private let readiness: ReadinessWatch
 
     /// A run of `plan`; `tell` gets a line for each step.
     package init(_ plan: RunPlan, tell: @escaping (String) -> Void = { _ in }) throws {
@@ -79,11 +96,17 @@ package final class VerifyRun {
         books.answerLimit = clients.answerLimit
         checker = Checker(books, now: began)
         pool = ClientPool(loop, directory: rig, checker: checker, plan: clients)
+        readiness = ReadinessWatch(loop, rig: rig)
     }
 
-    /// Ends the run at the next step when one of `signals` comes; they must be blocked (`Signals.prepare`).
-    package func end(on signals: [Int32]) throws {
-        try loop.onSignals(signals) { [weak self] _ in self?.isInterrupted = true }
+    private static let interrupts = [SIGINT, SIGTERM]
+
+    /// Blocks the signals that end a run. Call on the main thread before anything else.
+    package static func prepareSignals() { Signals.prepare(interrupts) }
+
+    /// Ends the run at its next step, and with it every process, when it is interrupted.
+    package func endWhenInterrupted() throws {
+        try loop.onSignals(VerifyRun.interrupts) { [weak self] _ in self?.isInterrupted = true }
     }
 
     /// Makes the run. Throws when the cluster cannot be set up or the run is interrupted.
@@ -95,7 +118,10 @@ package final class VerifyRun {
         }
         try prepare()
         try settleIn()
+        let begin = MonotonicTime.now()
         for entry in Schedule.make(plan.profile, seed: plan.clients.seed, hasRedis: !plan.rig.isEmbedded) {
+            let early = (begin + entry.at).since(.now())
+            if early > .zero { try spend(early) }
             try perform(entry)
         }
         if case .calm(let seconds) = plan.profile { try spend(.seconds(Int64(seconds))) }
@@ -113,6 +139,7 @@ package final class VerifyRun {
 
     private func settleIn() throws {
         pool.start()
+        readiness.start()
         try until("clients to join", .seconds(20)) { pool.isComplete }
         pool.startPublishing()
         try spend(plan.calm)
@@ -133,8 +160,10 @@ package final class VerifyRun {
         var firstError: MonotonicTime?
         pool.onTrouble = { [loop] in if firstError == nil { firstError = loop.now } }
         checker.enter(.fault, losesData: fault.losesData, now: loop.now)
+        readiness.reset()
         fault.inject(scene)
         try spend(fault.length)
+        record.unready = readiness.firstUnready.map { $0.since(record.at) }
         fault.heal(scene)
         let healed = try untilSoft(.seconds(15)) { fault.isHealed(scene) }
         if !healed { checker.report(.errorVisibility, now: loop.now, "\(entry.name.rawValue) could not be healed") }
@@ -153,7 +182,9 @@ package final class VerifyRun {
                 "after \(entry.name.rawValue) only \(checker.recoveredSubscriptions) of \(pool.expectedSubscriptions) "
                     + "subscriptions got anything within \(plan.recoveryLimit)")
         }
+        if try untilSoft(.seconds(5), { readiness.isAllReady }) { record.ready = loop.now.since(since) }
         record.evidence = fault.evidence(scene)
+        judge(fault, record)
         try spend(.seconds(1))
         pool.onTrouble = nil
         record.firstError = firstError.map { $0.since(record.at) }
@@ -162,14 +193,23 @@ package final class VerifyRun {
         record.errors = pool.figures.errorReplies - before.2
         records.append(record)
         checker.enter(.calm, now: loop.now)
-        try spend(.milliseconds(1200))
+        try spend(plan.profile == .std ? .seconds(10) : .milliseconds(1200))
+    }
+
+    /// What the fault's own terms demand beside the invariants. A martlet without history has no probe yet.
+    private func judge(_ fault: any Fault, _ record: FaultRecord) {
+        guard rig.hasHistory, let limit = fault.mustShowWithin else { return }
+        if let unready = record.unready, unready <= limit + .milliseconds(300) { return }
+        checker.report(
+            .errorVisibility, now: loop.now, "\(record.name.rawValue) was not shown by /readyz within \(limit)")
     }
 
     private func conclude() throws {
         tell("healing, markers, histories")
         tampering?.stop()
         for gateway in rig.gateways {
-            gateway.redisProxy?.clear()
+            // Deafness is to last: healed, it would be repaired with the next message.
+            if plan.mutant != .staysDeaf { gateway.redisProxy?.clear() }
             gateway.clientProxy.clear()
         }
         pool.isRestless = false
