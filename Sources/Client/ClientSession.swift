@@ -213,7 +213,8 @@ package struct ClientSession: ~Copyable {
     }
 
     /// Publishes `data`, one JSON value. While there is no connection it waits; a publish that was not answered is
-    /// repeated with the same idempotency key, so that it takes effect once. The answer comes as an event.
+    /// repeated with the same idempotency key: it takes effect once where the server keeps keys. The answer comes as an
+    /// event.
     package mutating func publish(_ data: [UInt8], to room: String, now: MonotonicTime) -> RequestID {
         let request = makeRequest()
         guard state != .closed else { return failing(request, .closed) }

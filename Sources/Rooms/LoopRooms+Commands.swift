@@ -18,6 +18,18 @@ package enum CommandName: UInt8, Sendable {
         subRefresh
 }
 
+extension Request {
+    /// The command's name if it waits for the engine, and so counts as pending.
+    fileprivate var engineCommand: CommandName? {
+        switch self {
+        case .publish: .publish
+        case .subscribe: .subscribe
+        case .history: .history
+        default: nil
+        }
+    }
+}
+
 extension LoopRooms {
     /// A message of a client: one or more commands, one a line.
     package func received(_ connection: ConnectionWord, _ message: UnsafeRawBufferPointer) {
@@ -57,11 +69,11 @@ extension LoopRooms {
     }
 
     private func serveConnected(_ session: UnsafeMutablePointer<Session>, _ command: Command) {
-        // Whoever sends faster than the engine answers, on and on, is closed: nothing may pile up without a bound.
-        guard session.pointee.pendingCommands < rules.maxPendingCommands else {
-            return disconnect(session, .tooManyRequests)
-        }
         let id = command.id
+        if let name = command.request.engineCommand, session.pointee.pendingCommands >= rules.maxPendingCommands {
+            // Nothing may pile up without a bound: who sends faster than the engine answers is told to slow down.
+            return reply(session, id, name, error: .tooManyRequests)
+        }
         switch command.request {
         case .pong: receivedPong(session)
         case .publish(let request): publish(session, id, request)
@@ -189,10 +201,10 @@ extension LoopRooms {
     }
 
     private func isMember(_ session: UnsafeMutablePointer<Session>, _ room: WireBytes) -> Bool {
-        guard let number = names.find(room, hash: NameTable.hash(room)), let index = session.pointee.find(number),
-            let subscription = session.pointee.subscription(index)
-        else { return false }
-        return subscription.position != Subscription.pending
+        // A subscription that waits for the engine has been permitted already: whoever sends `subscribe` and `publish`
+        // in one frame must not depend on which of them the engine answers first.
+        guard let number = names.find(room, hash: NameTable.hash(room)) else { return false }
+        return session.pointee.find(number) != nil
     }
 
     // MARK: history

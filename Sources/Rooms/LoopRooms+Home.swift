@@ -97,7 +97,8 @@ extension LoopRooms {
     package func received(room: UnsafeRawBufferPointer, position: StreamPosition, fields: UnsafeRawBufferPointer) {
         guard let number = home.find(room) else { return }
         if let stream = home.stream(number) { return streamReceived(number, stream, position, fields) }
-        // Before the flow has begun nobody has been let in, and a loop must not fall behind in a room that it waits for.
+        // Before the flow has begun nobody has been let in, and a loop must not fall behind in a room that it waits
+        // for.
         guard home.isLive(number) else { return }
         deliverFromHome(number, position, fields)
     }

@@ -57,7 +57,7 @@ package struct RoomRules: Sendable {
     package var maxRooms = 128
     /// Bytes of a room's name; longer ones are answered with error 107.
     package var maxRoomNameLength = 255
-    /// Commands of one connection that wait for the engine; one more closes with 3013 (the client ignores our pace).
+    /// Commands of one connection that wait for the engine; one more is answered with error 111.
     package var maxPendingCommands = 1024
     /// Time that a room without members stays subscribed, since people come back.
     package var roomLinger = Duration.seconds(3)

@@ -5,7 +5,7 @@
 // Called once at start; everything is handed in, nothing is read from the process.
 
 import Configuration
-import FoundationEssentials
+import Glibc
 
 /// Values given as flags of the command line; nil = not given.
 package struct ConfigurationFlags: Sendable, Equatable {
@@ -67,21 +67,35 @@ package struct ConfigurationFile: Sendable {
         self.bytes = bytes
     }
 
-    /// Reads a file; the error says why that failed.
+    /// Reads a file or a pipe, at most `sizeLimit` bytes of it; the error says why that failed.
     package static func read(path: String) throws(ConfigurationError) -> ConfigurationFile {
-        let wrong: String
-        do {
-            let handle = try Data(contentsOf: URL(filePath: path))
-            if handle.count <= sizeLimit { return ConfigurationFile(path: path, bytes: Array(handle)) }
-            wrong = "is larger than \(ConfigurationUnits.text(size: sizeLimit))"
-        } catch let error as CocoaError where error.code == .fileReadNoSuchFile {
-            wrong = "no such file"
-        } catch let error as CocoaError where error.code == .fileReadNoPermission {
-            wrong = "may not be read by this user"
-        } catch {
-            wrong = "cannot be read"
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw unreadable(path, errno) }
+        defer { close(descriptor) }
+        var bytes: [UInt8] = []
+        var chunk = [UInt8](repeating: 0, count: 65_536)
+        while bytes.count <= sizeLimit {
+            let count = Glibc.read(descriptor, &chunk, chunk.count)
+            if count == 0 { return ConfigurationFile(path: path, bytes: bytes) }
+            guard count > 0 else {
+                if errno == EINTR { continue }
+                throw unreadable(path, errno)
+            }
+            bytes += chunk[..<count]
         }
-        throw ConfigurationError(problems: [ConfigurationProblem(name: path, text: wrong, origin: "--config")])
+        throw unusable(path, "is larger than \(ConfigurationUnits.text(size: sizeLimit))")
+    }
+
+    private static func unreadable(_ path: String, _ code: Int32) -> ConfigurationError {
+        switch code {
+        case ENOENT: unusable(path, "no such file")
+        case EACCES: unusable(path, "may not be read by this user")
+        default: unusable(path, "cannot be read: \(String(cString: strerror(code)))")
+        }
+    }
+
+    private static func unusable(_ path: String, _ text: String) -> ConfigurationError {
+        ConfigurationError(problems: [ConfigurationProblem(name: path, text: text, origin: "--config")])
     }
 }
 
@@ -97,6 +111,8 @@ struct ConfigurationLayer {
 enum ConfigurationSources {
     /// Prefix of every variable that is ours.
     static let environmentPrefix = "MARTLET_"
+    /// Variables of the other programs, which may well be set where the server starts.
+    private static let variablesOfOthers: Set<String> = ["MARTLET_TOKEN"]
 
     /// The variable for a key: `client.token.hmacSecret` → `MARTLET_CLIENT_TOKEN_HMAC_SECRET`.
     static func environmentName(_ key: String) -> String {
@@ -136,7 +152,7 @@ enum ConfigurationSources {
         environment: [String: String], keys: [String]
     ) -> (ConfigurationLayer, [ConfigurationProblem]) {
         let known = Dictionary(keys.map { (environmentName($0), $0) }) { first, _ in first }
-        let ours = environment.filter { $0.key.hasPrefix(environmentPrefix) }
+        let ours = environment.filter { $0.key.hasPrefix(environmentPrefix) && !variablesOfOthers.contains($0.key) }
         let problems = ours.keys.sorted().filter { known[$0] == nil }.map { name in
             ConfigurationProblem(name: name, text: unknownVariable(name, known.keys.sorted()), origin: "environment")
         }

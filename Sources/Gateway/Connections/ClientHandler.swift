@@ -41,6 +41,10 @@ final class ClientHandler: ConnectionHandler, LoopHook, LetterHandler {
     // MARK: ConnectionHandler
 
     func opened(_ id: ConnectionID) {
+        guard shell.budget.take() else {
+            metrics.add(.handshakes(.unavailable))
+            return loop.close(id)
+        }
         shell.drivers.pointee.ensure(id.slot) { $0.initialize(to: Driver()) }
         let driver = shell.drivers.pointee[id.slot]
         driver.pointee.generation = id.generation
@@ -73,8 +77,12 @@ final class ClientHandler: ConnectionHandler, LoopHook, LetterHandler {
     }
 
     func drained(_ id: ConnectionID) {
-        guard let driver = shell.driver(id), driver.pointee.phase == .echo else { return }
-        loop.resumeReading(id)
+        guard let driver = shell.driver(id) else { return }
+        if let ping = driver.pointee.unansweredPing {
+            driver.pointee.unansweredPing = nil
+            shell.sendFrame(id, .pong, ping.bytes)
+        }
+        if driver.pointee.phase == .echo { loop.resumeReading(id) }
     }
 
     func closed(_ id: ConnectionID, _ reason: CloseReason) {
@@ -88,6 +96,7 @@ final class ClientHandler: ConnectionHandler, LoopHook, LetterHandler {
         let code = driver.pointee.closeCode
         metrics.add(.connectionsClosed(Labels.CloseClass(code: code == 0 ? nil : code)))
         shell.count(-1)
+        shell.budget.giveBack()
         driver.pointee = Driver()
     }
 
@@ -168,12 +177,15 @@ final class ClientHandler: ConnectionHandler, LoopHook, LetterHandler {
         if shell.sendFrame(id, opcode, message) > ClientHandler.echoHighWater { loop.pauseReading(id) }
     }
 
-    /// One pong may wait at a time: a peer that pings and does not read gets the answer to what it asked last (RFC 6455
-    /// section 5.5.3 allows to answer only the most recent ping), and our memory stays flat.
+    /// One pong may wait at a time: a peer that pings and does not read gets the answer to what it asked last, when it
+    /// reads again (RFC 6455 section 5.5.3 allows to answer only the most recent ping), and our memory stays flat.
     private func pong(_ id: ConnectionID, _ driver: UnsafeMutablePointer<Driver>, _ payload: UnsafeRawBufferPointer) {
         guard !driver.pointee.close.hasSent else { return }
-        if loop.isBlocked(id) { return }
-        shell.sendFrame(id, .pong, payload)
+        if loop.isBlocked(id) {
+            driver.pointee.unansweredPing = Payload(copying: payload)
+        } else {
+            shell.sendFrame(id, .pong, payload)
+        }
     }
 
     /// The peer's Close: echoed if ours is not out, then the connection ends.

@@ -40,5 +40,7 @@ struct Driver: ~Copyable {
     var messages: UInt32 = 0
     var opened = MonotonicTime(nanoseconds: 0)
     var partialHead: PartialHead?
+    /// What the last ping said that came while the socket was full; answered when it drains.
+    var unansweredPing: Payload?
     var reader = FrameReader(role: .server)
 }

@@ -20,12 +20,14 @@ final class GatewayLoop: @unchecked Sendable {
     private let clients: ClientHandler
 
     init(
-        loop: Loop, loops: [Loop], settings: ClientSettings, rules: RoomRules, engine: any Engine, logger: Logger
+        loop: Loop, loops: [Loop], settings: ClientSettings, rules: RoomRules, engine: any Engine, logger: Logger,
+        budget: ConnectionBudget
     ) {
         self.loop = loop
         self.engine = engine
         shell = LoopShell(
-            loop: loop, loops: loops, settings: settings, path: engine is MemoryEngine ? .local : .engine)
+            loop: loop, loops: loops, settings: settings, budget: budget,
+            path: engine is MemoryEngine ? .local : .engine)
         rooms = LoopRooms(
             loop: loop.index, loopCount: loops.count, rules: rules, outlet: shell, engine: engine)
         clients = ClientHandler(shell: shell, rooms: rooms, logger: logger)

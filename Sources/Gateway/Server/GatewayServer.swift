@@ -101,13 +101,14 @@ package final class GatewayServer: @unchecked Sendable {
             try Loop(index: $0, limits: limits, metrics: registry.shard($0))
         }
         let node = NodeName.make()
+        let budget = ConnectionBudget(descriptors: descriptorLimit, loops: configuration.loops)
         let rules = RoomRules(configuration, node: node, version: MartletVersion.current)
         let settings = try ClientSettings(configuration)
         for loop in bare {
             loops.append(
                 GatewayLoop(
                     loop: loop, loops: bare, settings: settings, rules: rules,
-                    engine: try makeEngine(loop: loop, node: node), logger: logger))
+                    engine: try makeEngine(loop: loop, node: node), logger: logger, budget: budget))
             pulses.append(LoopPulse())
         }
     }
@@ -152,6 +153,9 @@ package final class GatewayServer: @unchecked Sendable {
             throw GatewayFailure(
                 .network, "cannot listen on \(host): give a numeric address such as 127.0.0.1 or ::")
         }
+        // A bind without SO_REUSEPORT fails if anybody listens on the port, on this address or on all of them; with it
+        // the kernel would let both go on and split the clients between them.
+        if port != 0 { try probe(address, host, port) }
         var attempts = 0
         while true {
             do throws(SystemError) {
@@ -170,6 +174,15 @@ package final class GatewayServer: @unchecked Sendable {
                 let advice = error.isAddressInUse ? "; stop the other process or choose another port" : ""
                 throw GatewayFailure(.network, "cannot listen on \(host):\(port): \(error)\(advice)")
             }
+        }
+    }
+
+    private func probe(_ address: SocketAddress, _ host: String, _ port: Int) throws {
+        do throws(SystemError) {
+            try Listener.bind(address, shared: false, handler: 0).discard()
+        } catch {
+            let advice = error.isAddressInUse ? "; stop the other process or choose another port" : ""
+            throw GatewayFailure(.network, "cannot listen on \(host):\(port): \(error)\(advice)")
         }
     }
 

@@ -69,7 +69,8 @@ struct ChatOptions: ParsableCommand {
           {"event":"note","text"}
           A message is published as {"text":"..."}; "data" is whatever JSON was published.
 
-        It reconnects by itself, enters its rooms again and repeats what was not answered, without duplicates.
+        It reconnects by itself, enters its rooms again and repeats what was not answered, with the same key: a server
+        with the embedded engine shows it once, one on Redis may show it twice (it keeps no keys yet).
         At the end of the input it waits until everything is answered.
 
         EXIT CODES

@@ -132,8 +132,8 @@ final class TestLoop {
         adjustRules(&roomRules)
         let loop = try Loop(limits: limits, metrics: registry.shard(0))
         gateway = GatewayLoop(
-            loop: loop, loops: [loop], settings: settings, rules: roomRules, engine: MemoryEngine(),
-            logger: TestGateway.quiet)
+            loop: loop, loops: [loop], settings: settings, rules: roomRules, engine: MemoryEngine(now: { loop.now }),
+            logger: TestGateway.quiet, budget: ConnectionBudget(descriptors: 20_000, loops: 1))
         let address = try #require(SocketAddress(host: "127.0.0.1", port: 0))
         let listener = try Listener.bind(address, shared: false, handler: gateway.clientKind)
         port = try #require(listener.address.port)
