@@ -1,6 +1,6 @@
-// How many client connections this process takes, over all loops: what the descriptors allow, less what the process needs
-// for itself. Without it clients could use up every descriptor, and health checks and Redis links would be refused.
-// Asked once a connection, by any loop.
+// How many client connections this process takes, over all loops: what the descriptors allow, less what the process
+// needs for itself. Without it clients could use up every descriptor, and health checks and Redis links would be
+// refused. Asked once a connection, by any loop.
 
 import Synchronization
 
