@@ -72,7 +72,7 @@ final class WorkerRun<Driver: LoadDriver>: WorkerRunning, LetterHandler, @unchec
     private var drainUntil = MonotonicTime(nanoseconds: 0)
 
     init(plan: LoadPlan, driver: Driver) throws(SystemError) {
-        Worker.raiseDescriptorLimit()
+        DescriptorLimit.raise()
         guard let targets = Targets(plan: plan) else { throw SystemError("address \(plan.host)", code: EINVAL) }
         self.plan = plan
         self.driver = driver
@@ -164,15 +164,5 @@ final class WorkerRun<Driver: LoadDriver>: WorkerRunning, LetterHandler, @unchec
     private func tell(_ lines: [String]) {
         // The coordinator is gone when this fails; the main thread sees the end of its input and exits.
         _ = SmallFile.writeAll(lines.joined(separator: "\n") + "\n", to: 1)
-    }
-}
-
-extension Worker {
-    /// Lets the process have as many descriptors as the system allows it.
-    static func raiseDescriptorLimit() {
-        var limit = rlimit()
-        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
-        limit.rlim_cur = limit.rlim_max
-        _ = setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
     }
 }
