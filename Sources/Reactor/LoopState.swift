@@ -46,6 +46,9 @@ struct LoopState: ~Copyable {
     /// An open descriptor that is given up for a moment when the process has no more (see Listener.swift).
     var reserve: Int32
     var mailRang = false
+    /// Letters to other loops wake them at the end of this part of the iteration.
+    var isGathering = false
+    var toWake: [Loop] = []
     var hookPending = false
     var stopped = false
     private var thread: pthread_t?

@@ -58,7 +58,8 @@ final class Mailbox: Sendable {
     }
 
     /// Puts `letter` in; false when the mailbox is full. `urgent` letters (control, not messages) ignore the limit.
-    func send(_ letter: Letter, urgent: Bool) -> Bool {
+    /// With `wakes` false the caller promises to call `wake` soon, for this letter and those that others put behind it.
+    func send(_ letter: Letter, urgent: Bool, wakes: Bool = true) -> Bool {
         let (before, _) = waiting.add(1, ordering: .relaxed)
         if before >= limit, !urgent {
             waiting.subtract(1, ordering: .relaxed)
@@ -74,7 +75,7 @@ final class Mailbox: Sendable {
             if exchanged { break }
             seen = original
         }
-        if seen == 0 { wake() }
+        if seen == 0, wakes { wake() }
         return true
     }
 

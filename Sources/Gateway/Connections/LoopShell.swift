@@ -180,8 +180,9 @@ final class LoopShell: Outlet {
     }
 
     func post(_ message: LoopMessage, to target: Int, urgent: Bool) -> Bool {
-        loops[target].send(
-            Letter(kind: message.kind.rawValue, words: message.words, object: message.object), urgent: urgent)
+        loop.post(
+            Letter(kind: message.kind.rawValue, words: message.words, object: message.object), to: loops[target],
+            urgent: urgent)
     }
 
     func random(_ bytes: UnsafeMutableRawBufferPointer) { Digest.random(bytes) }
