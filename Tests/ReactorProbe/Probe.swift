@@ -32,6 +32,11 @@ func setDescriptorLimit(_ count: UInt) {
     setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
 }
 
+/// Closes what the parent's other tests had open when it forked: the checks count descriptors.
+func closeInherited() {
+    for descriptor in Int32(3)..<4096 { close(descriptor) }
+}
+
 /// The lowest descriptor that is free.
 func lowestFree() -> Int32 {
     let descriptor = dup(0)
@@ -41,6 +46,7 @@ func lowestFree() -> Int32 {
 
 @main struct Probe {
     static func main() throws {
+        closeInherited()
         setDescriptorLimit(256)
         switch CommandLine.arguments.dropFirst().first {
         case "descriptors": try DescriptorProbe().run()
