@@ -48,6 +48,30 @@ package struct StreamPosition: Equatable, Sendable {
     package static let none = StreamPosition(offset: 0, epoch: 0)
 }
 
+/// Where a room with history stands.
+package struct RoomStanding: Equatable, Sendable {
+    /// Its top.
+    package var position: StreamPosition
+    /// The epoch before this one and the last offset that both share: whoever stands there or lower can go on as if it
+    /// had always been this epoch. Nil: there is none.
+    package var former: StreamPosition?
+
+    package init(_ position: StreamPosition, former: StreamPosition? = nil) {
+        self.position = position
+        self.former = former
+    }
+
+    /// The standing of a room that keeps no history.
+    package static let none = RoomStanding(.none)
+
+    /// Whether whoever stands at `position` can go on from there.
+    package func continues(_ position: StreamPosition) -> Bool {
+        if position.epoch == self.position.epoch { return position.offset <= self.position.offset }
+        guard let former else { return false }
+        return position.epoch == former.epoch && position.offset <= former.offset
+    }
+}
+
 /// How much of a room's past is kept.
 package struct HistoryOptions: Equatable, Sendable {
     /// Publications that are kept.
@@ -100,8 +124,8 @@ package struct HistoryQuery: Sendable {
 
 /// What was read.
 package struct HistoryAnswer: Sendable {
-    /// The stream's top.
-    package var position: StreamPosition
+    /// Where the stream stands.
+    package var standing: RoomStanding
     /// Whether the reader's epoch is the stream's, or one that it continues up to the reader's offset.
     package var isContinuous: Bool
     /// How far it is what was asked for.
@@ -112,16 +136,19 @@ package struct HistoryAnswer: Sendable {
     package var entries: [Payload]
 
     package init(
-        position: StreamPosition, isContinuous: Bool, coverage: RoomStream.Coverage, start: UInt64 = 0,
+        standing: RoomStanding, isContinuous: Bool, coverage: RoomStream.Coverage, start: UInt64 = 0,
         isReverse: Bool = false, entries: [Payload] = []
     ) {
-        self.position = position
+        self.standing = standing
         self.isContinuous = isContinuous
         self.coverage = coverage
         self.start = start
         self.isReverse = isReverse
         self.entries = entries
     }
+
+    /// The stream's top.
+    package var position: StreamPosition { standing.position }
 
     /// The offset of the entry at `index`.
     package func offset(at index: Int) -> UInt64 { isReverse ? start - UInt64(index) : start + UInt64(index) }
@@ -136,6 +163,8 @@ package struct ReadTag: Equatable, Sendable {
         case recovery
         /// A `history` command.
         case history
+        /// The home loop fills its tail, so that many returning members cost one question.
+        case tail
     }
 
     package var purpose: Purpose
@@ -185,11 +214,17 @@ package protocol EngineDelegate: AnyObject {
     /// The answer to `publish`.
     func published(_ ticket: Ticket, _ result: Result<StreamPosition, EngineFailure>)
     /// The answer to `subscribe`.
-    func subscribed(room: UnsafeRawBufferPointer, _ result: Result<StreamPosition, EngineFailure>)
+    func subscribed(room: UnsafeRawBufferPointer, _ result: Result<RoomStanding, EngineFailure>)
     /// The answer to `read`.
     func read(room: UnsafeRawBufferPointer, tag: ReadTag, _ result: Result<HistoryAnswer, EngineFailure>)
     /// A publication of a subscribed room, in the room's order.
     func received(room: UnsafeRawBufferPointer, position: StreamPosition, fields: UnsafeRawBufferPointer)
+    /// A subscribed room with history was seen to stand at `standing`, by an audit or since the store has changed.
+    /// Nothing is to be done where that is where its members were served up to.
+    func observed(room: UnsafeRawBufferPointer, _ standing: RoomStanding)
     /// The engine went away or came back (with its subscriptions); for readiness and metrics.
     func availabilityChanged(_ isAvailable: Bool)
+    /// Up to where the members of a room with history were served; nil: the room has no stream here. Asked when the
+    /// engine has to know what this node has seen of a room.
+    func served(room: UnsafeRawBufferPointer) -> StreamPosition?
 }

@@ -75,12 +75,12 @@ extension LoopRooms {
 
     // MARK: EngineDelegate
 
-    package func subscribed(room: UnsafeRawBufferPointer, _ result: Result<StreamPosition, EngineFailure>) {
+    package func subscribed(room: UnsafeRawBufferPointer, _ result: Result<RoomStanding, EngineFailure>) {
         guard let number = home.find(room) else { return }
         let stream = home.stream(number)
         switch (result, stream) {
-        case (.success(let position), .some(let stream)):
-            if !home.isLive(number) { streamBegan(number, stream, position) }
+        case (.success(let standing), .some(let stream)):
+            if !home.isLive(number) { streamBegan(number, stream, standing.position) }
         case (.failure(let failure), .some(let stream)): streamRefused(number, stream, failure)
         case (.success, .none):
             guard !home.isLive(number) else { return }

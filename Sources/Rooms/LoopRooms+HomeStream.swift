@@ -222,6 +222,21 @@ extension LoopRooms {
         }
     }
 
+    package func observed(room: UnsafeRawBufferPointer, _ standing: RoomStanding) {
+        guard let number = home.find(room), let stream = home.stream(number), home.isLive(number),
+            standing.position.epoch != stream.cursor.epoch || standing.position.offset != stream.cursor.delivered
+        else { return }
+        stream.cursor.doubt()
+        pump(number, stream)
+    }
+
+    package func served(room: UnsafeRawBufferPointer) -> StreamPosition? {
+        guard let number = home.find(room), let cursor = home.stream(number)?.cursor, cursor.epoch != 0 else {
+            return nil
+        }
+        return StreamPosition(offset: cursor.delivered, epoch: cursor.epoch)
+    }
+
     // MARK: Answers of the engine
 
     package func read(room: UnsafeRawBufferPointer, tag: ReadTag, _ result: Result<HistoryAnswer, EngineFailure>) {
@@ -243,7 +258,7 @@ extension LoopRooms {
         case (.recovery, .failure(let failure)):
             guard let waiting = stream.takeWaiting(tag.ticket) else { return }
             turnAway(waiting.attendance, failure)
-        case (.history, _): break
+        case (.history, _), (.tail, _): break
         }
     }
 

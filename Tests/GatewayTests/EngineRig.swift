@@ -45,11 +45,11 @@ final class EngineRecorder: EngineDelegate {
     /// Where the rooms stood when they were subscribed, in order.
     var subscribedAt: [StreamPosition] = []
 
-    func subscribed(room: UnsafeRawBufferPointer, _ result: Result<StreamPosition, EngineFailure>) {
+    func subscribed(room: UnsafeRawBufferPointer, _ result: Result<RoomStanding, EngineFailure>) {
         let name = String(decoding: room, as: UTF8.self)
         switch result {
-        case .success(let position):
-            subscribedAt.append(position)
+        case .success(let standing):
+            subscribedAt.append(standing.position)
             record(.subscribed(name, nil))
         case .failure(let failure): record(.subscribed(name, failure))
         }
@@ -71,6 +71,17 @@ final class EngineRecorder: EngineDelegate {
     }
 
     func availabilityChanged(_ isAvailable: Bool) { record(.available(isAvailable)) }
+
+    /// What `observed` told, in order.
+    var observations: [RoomStanding] = []
+    /// What `served` answers, by room.
+    var servedPositions: [String: StreamPosition] = [:]
+
+    func observed(room: UnsafeRawBufferPointer, _ standing: RoomStanding) { observations.append(standing) }
+
+    func served(room: UnsafeRawBufferPointer) -> StreamPosition? {
+        servedPositions[String(decoding: room, as: UTF8.self)]
+    }
 }
 
 /// An engine, its loop and its recorder.

@@ -101,7 +101,9 @@ final class FakeEngine: Engine {
         if case .fail = subscribeMode {} else { flows.insert(name) }
         answer(subscribeMode) { [self] failure in
             let position = history.map { stream(name, $0).position } ?? .none
-            bytes(name) { delegate?.subscribed(room: $0, failure.map { .failure($0) } ?? .success(position)) }
+            bytes(name) {
+                delegate?.subscribed(room: $0, failure.map { .failure($0) } ?? .success(RoomStanding(position)))
+            }
         }
     }
 
@@ -157,7 +159,7 @@ final class FakeEngine: Engine {
     private func answer(_ name: String, _ history: HistoryOptions, _ query: HistoryQuery) -> HistoryAnswer {
         var stream = stream(name, history)
         var answer = HistoryAnswer(
-            position: stream.position, isContinuous: query.since.map { $0.epoch == stream.epoch } ?? true,
+            standing: RoomStanding(stream.position), isContinuous: query.since.map { $0.epoch == stream.epoch } ?? true,
             coverage: .complete)
         guard answer.isContinuous else { return answer }
         let range = stream.query(

@@ -72,7 +72,7 @@ package final class MemoryEngine: Engine {
         let number = make(room)
         rooms[Int(number)].isSubscribed = true
         let position = history.map { stream(number, $0, now()).position } ?? .none
-        delegate?.subscribed(room: room, .success(position))
+        delegate?.subscribed(room: room, .success(RoomStanding(position)))
     }
 
     package func unsubscribe(room: UnsafeRawBufferPointer) {
@@ -88,7 +88,7 @@ package final class MemoryEngine: Engine {
         let now = now()
         var stream = stream(number, history, now)
         var answer = HistoryAnswer(
-            position: stream.position, isContinuous: query.since.map { $0.epoch == stream.epoch } ?? true,
+            standing: RoomStanding(stream.position), isContinuous: query.since.map { $0.epoch == stream.epoch } ?? true,
             coverage: .complete)
         if answer.isContinuous {
             let range = stream.query(
