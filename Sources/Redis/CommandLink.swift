@@ -1,7 +1,7 @@
 // The protocol of a link that sends commands: login, pipelining, replies matched in order with what was asked.
 //
 //     closed ──open──▶ handshaking ──last step answered──▶ ready
-//        ▲                  │ fault, timeout                 │ fault, timeout, deaf
+//        ▲                  │ fault, timeout                 │ fault, timeout
 //        └──open────────────┴─────────── poisoned ◀──────────┘
 //
 // A poisoned link answers whatever is in flight and is never used again before the next `open` on a new connection: a
@@ -23,7 +23,7 @@ package struct CommandTag: Equatable, Sendable, BitwiseCopyable {
 }
 
 /// What a command's reply must look like. An error is always possible.
-package enum ReplyShape: UInt8, Sendable {
+package enum ReplyShape: UInt8, Sendable, BitwiseCopyable {
     case status, integer, bulkOrNull, array
 }
 
@@ -41,12 +41,10 @@ package enum CommandOutcome {
 
 /// What a command link has to tell.
 package enum CommandEvent {
-    /// The login is done: commands are accepted.
+    /// The login is done and `life` is known: commands are accepted.
     case ready
     /// A command has ended after `elapsed`.
     case completed(CommandTag, CommandOutcome, elapsed: Duration)
-    /// A PING was answered after `elapsed`.
-    case probed(elapsed: Duration)
 }
 
 /// A pipelined command link.
@@ -57,7 +55,7 @@ package struct CommandLink: ~Copyable {
         case poisoned(LinkFault)
     }
 
-    enum Kind: UInt8 { case command, handshake, probe }
+    enum Kind: UInt8 { case command, handshake }
 
     // Not private: a private type inside a package type that is not copyable breaks the compiler (6.3) in other
     // modules.
@@ -65,24 +63,23 @@ package struct CommandLink: ~Copyable {
         var tag: CommandTag
         var sentAt: UInt64
         /// Bytes of the stream up to the end of this command.
-        var end: UInt64
+        var end: UInt64 = 0
         var kind: Kind
-        /// A `ReplyShape`, or a handshake's step.
-        var detail: UInt8
+        /// What a command's reply must look like.
+        var shape = ReplyShape.status
     }
 
     private let settings: LinkSettings
-    private let handshake: LinkHandshake
+    private var handshake: LinkHandshake
     private var reader: ReplyReader
     private var inFlight = Ring<Entry>()
     private var commands = 0
     private var appended: UInt64 = 0
     private var written: UInt64 = 0
-    private var lastProbe = MonotonicTime(nanoseconds: 0)
-    private var lastReceived = MonotonicTime(nanoseconds: 0)
-    private var probesInFlight = 0
     /// Where the link stands.
     package private(set) var phase = Phase.closed
+    /// Which life of which master this connection reached; nil until the login is done.
+    package private(set) var life: RedisLife?
     /// Bytes to be written; whoever takes them empties it.
     package var output = ByteBuffer()
     /// Of the bytes taken from `output`, how many at the end the transport certainly has not written; too few do no
@@ -92,7 +89,7 @@ package struct CommandLink: ~Copyable {
     /// A closed link.
     package init(settings: LinkSettings) {
         self.settings = settings
-        handshake = LinkHandshake(settings)
+        handshake = LinkHandshake(settings, for: .commands)
         reader = ReplyReader(limits: settings.limits.replies)
     }
 
@@ -107,13 +104,11 @@ package struct CommandLink: ~Copyable {
         appended = 0
         written = 0
         unsentByTransport = 0
-        probesInFlight = 0
-        lastProbe = now
-        lastReceived = now
+        life = nil
         phase = .handshaking
-        handshake.append(to: &output)
+        handshake.begin(in: &output)
         appended = UInt64(output.count)
-        for step in handshake.steps { push(.handshake, step.rawValue, CommandTag(0, 0), now) }
+        for _ in handshake.steps { push(Entry(tag: CommandTag(0, 0), sentAt: now.nanoseconds, kind: .handshake)) }
     }
 
     /// Sends what `write` appends, exactly one command. False when the link takes none now: nothing was sent, nothing
@@ -127,13 +122,12 @@ package struct CommandLink: ~Copyable {
         write(&output)
         appended += UInt64(output.count - before)
         commands += 1
-        push(.command, shape.rawValue, tag, now)
+        push(Entry(tag: tag, sentAt: now.nanoseconds, kind: .command, shape: shape))
         return true
     }
 
     /// Takes bytes from the server; results are then pulled by `next`.
     package mutating func receive(_ bytes: UnsafeRawBufferPointer, now: MonotonicTime) {
-        lastReceived = now
         reader.feed(bytes)
     }
 
@@ -155,36 +149,15 @@ package struct CommandLink: ~Copyable {
         }
     }
 
-    /// Looks at the clock: sends the PING that is due, and poisons the link when something is overdue.
+    /// Looks at the clock and poisons the link when something is overdue.
     package mutating func tick(now: MonotonicTime) {
-        guard phase == .ready || phase == .handshaking else { return }
-        if let first = inFlight.first, now >= time(first.sentAt) + settings.commandTimeout {
-            return fail(.timeout)
-        }
-        guard phase == .ready else { return }
-        if probesInFlight > 0 {
-            if now >= max(lastProbe, lastReceived) + settings.probeTimeout { fail(.deaf) }
-        } else if now >= lastProbe + settings.probeInterval {
-            let before = output.count
-            output.beginCommand(1)
-            output.appendArgument("PING")
-            appended += UInt64(output.count - before)
-            lastProbe = now
-            probesInFlight = 1
-            push(.probe, 0, CommandTag(0, 0), now)
-        }
+        if let deadline, now >= deadline { fail(.timeout) }
     }
 
     /// When `tick` is to be called at the latest; nil when nothing is due.
     package var deadline: MonotonicTime? {
-        guard phase == .ready || phase == .handshaking else { return nil }
-        var earliest = MonotonicTime(nanoseconds: .max)
-        if let first = inFlight.first { earliest = time(first.sentAt) + settings.commandTimeout }
-        guard phase == .ready else { return earliest }
-        let probe =
-            probesInFlight > 0
-            ? max(lastProbe, lastReceived) + settings.probeTimeout : lastProbe + settings.probeInterval
-        return min(earliest, probe)
+        guard phase == .ready || phase == .handshaking, let first = inFlight.first else { return nil }
+        return time(first.sentAt) + settings.commandTimeout
     }
 
     /// Poisons the link; the results of what was in flight are then pulled by `next`.
@@ -216,27 +189,20 @@ package struct CommandLink: ~Copyable {
                 if kind.condemnsLink { fail(.refused(kind)) }
                 return .completed(entry.tag, .refused(kind), elapsed: elapsed)
             }
-            guard let shape = ReplyShape(rawValue: entry.detail), shape.admits(reply.kind) else {
+            guard entry.shape.admits(reply.kind) else {
                 fail(.unexpectedReply)
                 return .completed(entry.tag, .outcomeUnknown, elapsed: elapsed)
             }
             return .completed(entry.tag, .reply(reply), elapsed: elapsed)
-        case .probe:
-            probesInFlight = 0
-            if let fault = LinkHandshake.judge(.ping, reply) {
-                fail(fault)
-                return nil
-            }
-            return .probed(elapsed: now.since(time(entry.sentAt)))
         case .handshake:
-            guard let step = LinkHandshake.Step(rawValue: entry.detail) else { return nil }
-            if let fault = LinkHandshake.judge(step, reply) {
-                fail(fault)
+            do throws(LinkFault) {
+                guard try handshake.take(reply) else { return nil }
+            } catch {
+                fail(error)
                 return nil
             }
-            guard step == .ping else { return nil }
+            life = handshake.life
             phase = .ready
-            lastProbe = now
             return .ready
         }
     }
@@ -252,8 +218,10 @@ package struct CommandLink: ~Copyable {
         return nil
     }
 
-    private mutating func push(_ kind: Kind, _ detail: UInt8, _ tag: CommandTag, _ now: MonotonicTime) {
-        inFlight.append(Entry(tag: tag, sentAt: now.nanoseconds, end: appended, kind: kind, detail: detail))
+    private mutating func push(_ entry: Entry) {
+        var entry = entry
+        entry.end = appended
+        inFlight.append(entry)
     }
 
     private func time(_ nanoseconds: UInt64) -> MonotonicTime { MonotonicTime(nanoseconds: nanoseconds) }

@@ -33,10 +33,9 @@ package struct LinkSettings: Sendable {
     package var connectTimeout = Duration.seconds(1)
     /// Time that a command may go unanswered. Then its link is closed, since later replies would shift (RC-03).
     package var commandTimeout = Duration.seconds(2)
-    /// Time between two PINGs.
-    package var probeInterval = Duration.seconds(1)
-    /// Time without any byte after a PING until the link is deaf (RC-04).
-    package var probeTimeout = Duration.seconds(2)
+    /// Time without any byte, after this node's probe was published, until a subscriber link that has not received it
+    /// is deaf (RC-04). Whatever else arrives, three times as long is the end.
+    package var probeTimeout = Duration.milliseconds(1500)
     /// Upper bounds of the first wait and of every wait between two attempts to connect.
     package var backoffBase = Duration.milliseconds(50)
     package var backoffCap = Duration.seconds(1)
@@ -61,7 +60,7 @@ package enum LinkFault: Error, Equatable, Sendable {
     case unexpectedReply
     /// A command was not answered in time.
     case timeout
-    /// A PING was not answered in time.
+    /// A probe that was published did not arrive in time.
     case deaf
     /// The server refused the login, or a command in a way that concerns the whole link.
     case refused(RedisErrorKind)
@@ -73,6 +72,8 @@ package enum LinkFault: Error, Equatable, Sendable {
     case closedByServer
     /// The host's name could not be resolved.
     case unresolved
+    /// The server has begun another life: what this link brings belongs to the one before.
+    case otherLife
     /// This side ended it.
     case shutdown
 }
@@ -90,6 +91,7 @@ extension LinkFault {
         case .socket(let code): "socket_errno_\(code)"
         case .closedByServer: "closed_by_server"
         case .unresolved: "unresolved"
+        case .otherLife: "other_life"
         case .shutdown: "shutdown"
         }
     }

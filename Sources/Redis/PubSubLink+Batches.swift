@@ -5,9 +5,9 @@ package import Bytes
 
 extension PubSubLink {
     /// Writes the commands for the rooms whose subscription has to change, as far as the limits allow; the rest follows
-    /// when confirmations have come. Call it once an iteration.
+    /// when confirmations have come. Before `verify` it writes none. Call it once an iteration.
     package mutating func writeSubscriptions(now: MonotonicTime) {
-        guard phase == .ready else { return }
+        guard isVerified else { return }
         let room = settings.limits.namesInFlight - unconfirmed.count
         guard room > 0, !queue.isEmpty else { return }
         var subscribing: [UInt32] = []

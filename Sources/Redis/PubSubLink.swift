@@ -5,17 +5,22 @@
 // the rooms (hiredis #140, centrifuge #372). Confirmations come in the order of the names that were sent, and exactly
 // that is required of them.
 //
-//     closed ──open──▶ handshaking ──last step answered──▶ ready ──fault, timeout, deaf──▶ poisoned ──open──▶ …
+//     closed ──open──▶ handshaking ──own channel confirmed──▶ ready ──fault, timeout, deaf──▶ poisoned ──open──▶ …
 //
-// A half-open TCP connection looks like a quiet room, hence the PING (RC-04). Sans-IO: bytes and `now` in, `output` and
-// events out, events are pulled. Bounded by LinkLimits. Loop-confined; reached by pointer.
+// A half-open TCP connection looks like a quiet room, and a connection to another server than the command link's like
+// one on which nobody publishes. Hence the node's own channel: subscribed first, and alone until the engine has seen a
+// probe come back on it and calls `verify`; after that, probes that are published and do not arrive make the link deaf
+// (RC-04). Sans-IO: bytes and `now` in, `output` and events out, events are pulled. Bounded by LinkLimits.
+// Loop-confined; reached by pointer.
 
 package import Bytes
 
 /// What a pub/sub link has to tell. Names and payloads are valid until the link is asked again.
 package enum PubSubEvent {
-    /// The login is done: subscriptions are accepted, earlier ones are being restored.
+    /// The login is done, `life` is known and the node's own channel is subscribed; `verify` is awaited.
     case ready
+    /// A probe that was announced by `highestProbe` has arrived on the node's own channel.
+    case probed(sequence: UInt64)
     /// The answer to `subscribe`: publications flow.
     case subscribed(room: UnsafeRawBufferPointer)
     /// The room is not subscribed and was forgotten.
@@ -36,13 +41,11 @@ package struct PubSubLink: ~Copyable {
         case refused
     }
 
-    enum Kind: UInt8 { case subscribe, unsubscribe, handshake, probe }
+    enum Kind: UInt8 { case subscribe, unsubscribe, handshake, ownChannel }
 
     /// One command in flight.
     struct Sent: BitwiseCopyable {
         var kind: Kind
-        /// A handshake's step.
-        var detail: UInt8 = 0
         /// Names of the command, and how many of them are not confirmed yet.
         var names = 0
         var unconfirmed = 0
@@ -51,7 +54,8 @@ package struct PubSubLink: ~Copyable {
 
     let settings: LinkSettings
     private let names: RedisNames
-    private let handshake: LinkHandshake
+    private let ownChannel: [UInt8]
+    private var handshake: LinkHandshake
     private var reader: ReplyReader
     var table = SubscriptionTable()
     var inFlight = Ring<Sent>()
@@ -64,21 +68,29 @@ package struct PubSubLink: ~Copyable {
     private var told = ByteBuffer()
     private var restoring = 0
     private var drained: UInt32 = 0
-    private var lastProbe = MonotonicTime(nanoseconds: 0)
     private var lastReceived = MonotonicTime(nanoseconds: 0)
-    private var isProbing = false
+    private var probes: ProbeWatch
     /// Where the link stands.
     package private(set) var phase = CommandLink.Phase.closed
-    /// Messages for rooms that nobody wants any more, or that are no room's.
+    /// Which life of which master this connection reached; nil until the link is ready.
+    package private(set) var life: RedisLife?
+    /// Whether this connection was proved to reach the same server as the command link. Before, no room is subscribed.
+    package private(set) var isVerified = false
+    /// The highest probe that was sent, to be set before it is: what claims to be a later one is forged and a stray.
+    package var highestProbe: UInt64 = 0
+    /// Messages for rooms that nobody wants any more, or that are neither a room's nor a probe.
     package private(set) var strayMessages: UInt64 = 0
     /// Bytes to be written; whoever takes them empties it.
     package var output = ByteBuffer()
 
-    /// A closed link without rooms.
-    package init(settings: LinkSettings, names: RedisNames) {
+    /// A closed link without rooms. `ownChannel` is the node's own, which is no room's.
+    package init(settings: LinkSettings, names: RedisNames, ownChannel: [UInt8]) {
+        precondition(!ownChannel.isEmpty && !PubSubLink.isRoom(ownChannel, names), "a channel that is no room's")
         self.settings = settings
         self.names = names
-        handshake = LinkHandshake(settings)
+        self.ownChannel = ownChannel
+        handshake = LinkHandshake(settings, for: .subscriptions)
+        probes = ProbeWatch(timeout: settings.probeTimeout)
         reader = ReplyReader(limits: settings.limits.replies)
     }
 
@@ -86,16 +98,17 @@ package struct PubSubLink: ~Copyable {
     package var roomCount: Int { table.count }
 
     /// Whether everything that was subscribed before the link was opened is subscribed again.
-    package var isRestored: Bool { phase == .ready && restoring == 0 }
+    package var isRestored: Bool { isVerified && restoring == 0 }
 
     /// Whether `writeSubscriptions` has something to write now.
     package var hasSubscriptionsToWrite: Bool {
-        phase == .ready && !queue.isEmpty && unconfirmed.count < settings.limits.namesInFlight
+        isVerified && !queue.isEmpty && unconfirmed.count < settings.limits.namesInFlight
     }
 
     // MARK: The connection
 
-    /// Begins on a new connection: login first, then every room whose subscription was answered.
+    /// Begins on a new connection: login first, then the node's own channel; after `verify` every room whose
+    /// subscription was answered.
     package mutating func open(now: MonotonicTime) {
         while drainNext() != nil {}
         reader = ReplyReader(limits: settings.limits.replies)
@@ -104,14 +117,17 @@ package struct PubSubLink: ~Copyable {
         unconfirmed.removeAll()
         queue.removeAll()
         restoring = 0
-        isProbing = false
-        lastProbe = now
         lastReceived = now
+        life = nil
+        isVerified = false
         phase = .handshaking
-        handshake.append(to: &output)
-        for step in handshake.steps {
-            inFlight.append(Sent(kind: .handshake, detail: step.rawValue, sentAt: now.nanoseconds))
-        }
+        handshake.begin(in: &output)
+        for _ in handshake.steps { inFlight.append(Sent(kind: .handshake, sentAt: now.nanoseconds)) }
+        // In the same write: if the login fails, so does the link, whatever is answered to this.
+        output.beginCommand(2)
+        output.appendArgument("SUBSCRIBE")
+        ownChannel.withUnsafeBytes { output.appendArgument($0) }
+        inFlight.append(Sent(kind: .ownChannel, names: 1, unconfirmed: 1, sentAt: now.nanoseconds))
         for number in 0..<table.bound where table[number] != nil {
             table.update(number) {
                 $0.isRestoring = true
@@ -142,42 +158,54 @@ package struct PubSubLink: ~Copyable {
         }
     }
 
-    /// Looks at the clock: sends the PING that is due, and poisons the link when something is overdue.
+    /// Looks at the clock and poisons the link when something is overdue.
     package mutating func tick(now: MonotonicTime) {
         guard phase == .ready || phase == .handshaking else { return }
-        if let overdue = commandDeadline, now >= overdue { return fail(.timeout) }
-        guard phase == .ready else { return }
-        if isProbing {
-            if now >= max(lastProbe, lastReceived) + settings.probeTimeout { fail(.deaf) }
-        } else if now >= lastProbe + settings.probeInterval {
-            output.beginCommand(1)
-            output.appendArgument("PING")
-            lastProbe = now
-            isProbing = true
-            inFlight.append(Sent(kind: .probe, sentAt: now.nanoseconds))
-        }
+        if let commandDeadline, now >= commandDeadline { return fail(.timeout) }
+        if let probeDeadline, now >= probeDeadline { fail(.deaf) }
     }
 
     /// When `tick` is to be called at the latest; nil when nothing is due.
     package var deadline: MonotonicTime? {
         guard phase == .ready || phase == .handshaking else { return nil }
-        let command = commandDeadline ?? MonotonicTime(nanoseconds: .max)
-        guard phase == .ready else { return command }
-        let probe =
-            isProbing ? max(lastProbe, lastReceived) + settings.probeTimeout : lastProbe + settings.probeInterval
-        return min(command, probe)
+        guard let commandDeadline else { return probeDeadline }
+        return min(commandDeadline, probeDeadline ?? commandDeadline)
     }
 
     // A server that is busy sending us a backlog answers behind it: as long as bytes flow, nobody is deaf.
     private var commandDeadline: MonotonicTime? {
-        guard let first = inFlight.first, first.kind != .probe else { return nil }
+        guard let first = inFlight.first else { return nil }
         return max(MonotonicTime(nanoseconds: first.sentAt), lastReceived) + settings.commandTimeout
+    }
+
+    private var probeDeadline: MonotonicTime? {
+        phase == .ready ? probes.deadline(lastReceived: lastReceived) : nil
+    }
+
+    // MARK: Proof
+
+    /// This connection reaches the same server as the command link: rooms are subscribed from now on. Without effect
+    /// on a link that is not ready.
+    package mutating func verify() {
+        if phase == .ready { isVerified = true }
+    }
+
+    /// The probe `sequence`, sent at `sentAt`, was answered at `answeredAt`, so it was published by then. Unless it or
+    /// a later one has arrived, the link is deaf when it does not arrive within `probeTimeout` after the answer and
+    /// after the last byte, or within three times as long after `sentAt`. One that was sent before the own channel was
+    /// confirmed is not awaited. Without `answeredAt` the time counts from `sentAt`: then a server that was slow to
+    /// answer may leave the probe no time to arrive.
+    package mutating func awaitProbe(
+        _ sequence: UInt64, sentAt: MonotonicTime, answeredAt: MonotonicTime? = nil
+    ) {
+        if phase == .ready { probes.await(sequence, sentAt: sentAt, answeredAt: answeredAt ?? sentAt) }
     }
 
     /// Poisons the link; rooms whose `subscribe` was not answered are then told by `next`, the others are kept.
     package mutating func fail(_ fault: LinkFault) {
         guard phase == .ready || phase == .handshaking else { return }
         phase = .poisoned(fault)
+        isVerified = false
         drained = 0
         output.removeAll(keepingAtMost: 64 * 1024)
     }
@@ -190,6 +218,7 @@ package struct PubSubLink: ~Copyable {
         queue.removeAll()
         output.removeAll(keepingAtMost: 0)
         restoring = 0
+        isVerified = false
         phase = .closed
     }
 
@@ -197,7 +226,7 @@ package struct PubSubLink: ~Copyable {
 
     /// Wants the publications of `room` until `unsubscribe`, through every reconnection once it was answered.
     package mutating func subscribe(room: UnsafeRawBufferPointer) -> Admission {
-        guard phase == .ready else { return .refused }
+        guard isVerified else { return .refused }
         channel.removeAll()
         names.appendChannel(room, to: &channel)
         let number = table.find(channel.bytes) ?? table.insert(channel: channel.bytes, room: room)
@@ -247,7 +276,10 @@ package struct PubSubLink: ~Copyable {
             if reply.count == 3, kind.isString("message"), let channel = reply[1], let payload = reply[2] {
                 return message(channel.bytes, payload)
             }
-            if reply.count == 3, kind.isString("subscribe") { return confirmed(.subscribe, reply) }
+            if reply.count == 3, kind.isString("subscribe") {
+                return inFlight.first?.kind == .ownChannel
+                    ? confirmedOwnChannel(reply, now) : confirmed(.subscribe, reply)
+            }
             if reply.count == 3, kind.isString("unsubscribe") { return confirmed(.unsubscribe, reply) }
         }
         guard let sent = inFlight.popFirst() else {
@@ -255,30 +287,44 @@ package struct PubSubLink: ~Copyable {
             return nil
         }
         switch sent.kind {
-        case .probe:
-            isProbing = false
-            if let fault = LinkHandshake.judge(.ping, reply) { fail(fault) }
-            return nil
         case .handshake:
-            guard let step = LinkHandshake.Step(rawValue: sent.detail) else { return nil }
-            if let fault = LinkHandshake.judge(step, reply) {
-                fail(fault)
-                return nil
+            do throws(LinkFault) {
+                _ = try handshake.take(reply)
+            } catch {
+                fail(error)
             }
-            guard step == .ping else { return nil }
-            phase = .ready
-            lastProbe = now
-            return .ready
+            return nil
+        case .ownChannel:
+            fail(reply.error.map(LinkFault.refused) ?? .unexpectedReply)
+            return nil
         case .subscribe, .unsubscribe: return refused(sent, reply)
         }
     }
 
-    private mutating func message(_ channel: UnsafeRawBufferPointer, _ payload: RedisReply) -> PubSubEvent? {
-        guard payload.kind == .bulk, let number = table.find(channel), let entry = table[number], entry.isLive else {
-            strayMessages += 1
+    private mutating func confirmedOwnChannel(_ reply: RedisReply, _ now: MonotonicTime) -> PubSubEvent? {
+        guard reply[1]?.bytes.elementsEqual(ownChannel) == true else {
+            fail(.unexpectedReply)
             return nil
         }
-        return .message(room: tell(entry), payload: payload.bytes)
+        _ = inFlight.popFirst()
+        probes.begin(now: now)
+        life = handshake.life
+        phase = .ready
+        return .ready
+    }
+
+    private mutating func message(_ channel: UnsafeRawBufferPointer, _ payload: RedisReply) -> PubSubEvent? {
+        if payload.kind == .bulk, let number = table.find(channel), let entry = table[number], entry.isLive {
+            return .message(room: tell(entry), payload: payload.bytes)
+        }
+        if phase == .ready, payload.kind == .bulk, channel.elementsEqual(ownChannel),
+            let sequence = ProbeWatch.sequence(in: payload.bytes), sequence <= highestProbe
+        {
+            probes.arrived(sequence)
+            return .probed(sequence: sequence)
+        }
+        strayMessages += 1
+        return nil
     }
 
     private mutating func confirmed(_ kind: Kind, _ reply: RedisReply) -> PubSubEvent? {
@@ -347,6 +393,11 @@ package struct PubSubLink: ~Copyable {
         guard table[number]?.isRestoring == true else { return }
         table.update(number) { $0.isRestoring = false }
         restoring -= 1
+    }
+
+    private static func isRoom(_ channel: [UInt8], _ names: RedisNames) -> Bool {
+        var room = ByteBuffer()
+        return channel.withUnsafeBytes { names.appendRoom(ofChannel: $0, to: &room) }
     }
 
     private mutating func tell(_ entry: Subscription) -> UnsafeRawBufferPointer {

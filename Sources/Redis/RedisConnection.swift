@@ -61,6 +61,14 @@ package final class RedisConnection: ConnectionHandler, @unchecked Sendable {
         isOpen = false
     }
 
+    /// Ends for good once what is queued was sent.
+    package func stopAfterFlush() {
+        supervisor.stop()
+        if let current { loop.closeAfterFlush(current) }
+        current = nil
+        isOpen = false
+    }
+
     /// Whether the login is done.
     package var isReady: Bool { supervisor.isReady }
 

@@ -14,8 +14,6 @@ package struct RedisNames: Sendable {
         case stream
         /// Hash with top offset, epoch, term and previous epoch.
         case position
-        /// String: result of an idempotent publish, by sender and key.
-        case idempotency(sender: [UInt8], key: [UInt8])
         /// Hash with the state of the room's rate limits.
         case rate
         /// Hash: member (client id) to ClientInfo and node.
@@ -95,19 +93,36 @@ package struct RedisNames: Sendable {
         switch key {
         case .stream: output.append(":s")
         case .position: output.append(":m")
-        case .idempotency(let sender, let key):
-            output.append(":i:")
-            // The sender may hold a colon; encoded, it cannot be cut elsewhere. The key is the last part.
-            RedisNames.appendPart(sender, to: &output)
-            output.append(":")
-            key.withUnsafeBytes { output.append($0) }
         case .rate: output.append(":r")
         case .members: output.append(":p")
         case .users: output.append(":u")
         case .nodeMembers(let node):
             output.append(":n:")
-            RedisNames.appendPart(node, to: &output)
+            node.withUnsafeBytes { RedisNames.appendPart($0, to: &output) }
         }
+    }
+
+    /// Appends the key of an idempotent publish (string: its result), `P:{room}:i:sender:key`.
+    package func appendIdempotencyKey(
+        sender: UnsafeRawBufferPointer, key: UnsafeRawBufferPointer, of room: UnsafeRawBufferPointer,
+        to output: inout ByteBuffer
+    ) {
+        appendChannel(room, to: &output)
+        output.append(":i:")
+        // The sender may hold a colon; encoded, it cannot be cut elsewhere. The key is the last part.
+        RedisNames.appendPart(sender, to: &output)
+        output.append(":")
+        output.append(key)
+    }
+
+    /// Appends the key of an idempotent publish as one argument of a command.
+    package func appendIdempotencyArgument(
+        sender: UnsafeRawBufferPointer, key: UnsafeRawBufferPointer, of room: UnsafeRawBufferPointer,
+        to output: inout ByteBuffer
+    ) {
+        output.appendArgumentLength(channelLength(room) + 4 + RedisNames.partLength(sender) + key.count)
+        appendIdempotencyKey(sender: sender, key: key, of: room, to: &output)
+        output.endArgument()
     }
 
     // MARK: Nodes
@@ -115,13 +130,23 @@ package struct RedisNames: Sendable {
     /// Appends the key of the registry: node incarnation to lease expiry.
     package func appendNodes(to output: inout ByteBuffer) { append(":nodes", to: &output) }
 
+    /// Appends the key of the registry of terms (hash): which life of the master counts, and the nodes that know it.
+    package func appendTerm(to output: inout ByteBuffer) { append(":term", to: &output) }
+
     /// Appends the channel of cluster commands.
     package func appendControl(to output: inout ByteBuffer) { append(":control", to: &output) }
 
     /// Appends a node's own channel, which its probe uses, too.
     package func appendNodeChannel(_ node: [UInt8], to output: inout ByteBuffer) {
         append(":node:", to: &output)
-        RedisNames.appendPart(node, to: &output)
+        node.withUnsafeBytes { RedisNames.appendPart($0, to: &output) }
+    }
+
+    /// Appends a node's own channel as one argument of a command.
+    package func appendNodeChannelArgument(_ node: [UInt8], to output: inout ByteBuffer) {
+        output.appendArgumentLength(prefix.count + 6 + node.withUnsafeBytes(RedisNames.partLength))
+        appendNodeChannel(node, to: &output)
+        output.endArgument()
     }
 
     /// Appends the key of the rooms in which the node has members.
@@ -148,9 +173,19 @@ package struct RedisNames: Sendable {
     }
 
     /// Encodes the colon, too, for parts that stand between colons.
-    private static func appendPart(_ part: [UInt8], to output: inout ByteBuffer) {
-        for byte in part { append(byte, encoded: isSpecial(byte) || byte == UInt8(ascii: ":"), to: &output) }
+    private static func appendPart(_ part: UnsafeRawBufferPointer, to output: inout ByteBuffer) {
+        guard part.contains(where: isSpecialInPart) else { return output.append(part) }
+        for byte in part { append(byte, encoded: isSpecialInPart(byte), to: &output) }
     }
+
+    /// Bytes that `appendPart` appends.
+    private static func partLength(_ part: UnsafeRawBufferPointer) -> Int {
+        var length = part.count
+        for byte in part where isSpecialInPart(byte) { length += 2 }
+        return length
+    }
+
+    private static func isSpecialInPart(_ byte: UInt8) -> Bool { isSpecial(byte) || byte == UInt8(ascii: ":") }
 
     private static func append(_ byte: UInt8, encoded: Bool, to output: inout ByteBuffer) {
         guard encoded else { return output.append(byte) }

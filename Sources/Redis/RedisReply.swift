@@ -42,7 +42,8 @@ package struct RedisReply {
         return node.kind == .array ? Int(node.number) : 0
     }
 
-    /// An element of an array, or nil when there is none. The first elements are found fastest.
+    /// An element of an array, or nil when there is none. Costs a step for each element before it: whoever wants all
+    /// of them walks with `forEach`.
     package subscript(_ position: Int) -> RedisReply? {
         guard position >= 0, position < count else { return nil }
         var child = index + 1
@@ -51,6 +52,16 @@ package struct RedisReply {
             child = arena.pointee.nodes[child].end
         }
         return child < arena.pointee.count ? RedisReply(arena: arena, index: child) : nil
+    }
+
+    /// Hands an array's elements from position `first` on to `body`, in order; nothing for every other value.
+    package func forEach(from first: Int = 0, _ body: (RedisReply) -> Void) {
+        var child = index + 1
+        for position in 0..<count {
+            guard child < arena.pointee.count else { return }
+            if position >= first { body(RedisReply(arena: arena, index: child)) }
+            child = arena.pointee.nodes[child].end
+        }
     }
 
     /// Which error this is; nil when it is none.

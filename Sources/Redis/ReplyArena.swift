@@ -22,7 +22,8 @@ struct ReplyNode {
 
 /// The values of one reply.
 struct ReplyArena: ~Copyable {
-    private static let keptNodes = 1024
+    /// What an audit of as many rooms as one call takes needs.
+    private static let keptNodes = 2048
     private static let keptBytes = 256 * 1024
 
     private(set) var nodes: UnsafeMutablePointer<ReplyNode>

@@ -167,6 +167,22 @@ package enum MetricCatalogue {
         MetricDefinition(
             "martlet_subscriptions", .gauge, from: .sum(CellLayout.subscriptions),
             "Subscriptions of this process' connections to rooms."),
+        MetricDefinition(
+            "martlet_room_gap_repairs", .counter, labels: [MetricLabel("result", Labels.GapRepair.self)],
+            from: .sum(CellLayout.gapRepairs),
+            "Gaps in the flow of rooms with history: mended from the stream, or lost."),
+        MetricDefinition(
+            "martlet_room_recoveries", .counter,
+            labels: [
+                MetricLabel("result", Labels.Recovery.self), MetricLabel("source", Labels.RecoverySource.self),
+            ],
+            from: .sum(CellLayout.recoveries),
+            "Members that came back and asked to recover; source = decided from memory (tail) or with the engine's "
+                + "answer."),
+        MetricDefinition(
+            "martlet_room_continuity_losses", .counter, labels: [MetricLabel("reason", Labels.ContinuityLoss.self)],
+            from: .sum(CellLayout.continuityLosses),
+            "Rooms whose members were told that continuity is lost; mailbox = on one loop."),
     ]
 
     private static let loops = [
@@ -185,7 +201,8 @@ package enum MetricCatalogue {
     private static let engine = [
         MetricDefinition(
             "martlet_engine_up", .gauge, labels: [MetricLabel("role", Labels.EngineRole.self)],
-            from: .up(CellLayout.engineUp), "1 when every loop's engine link of this role works."),
+            from: .up(CellLayout.engineUp),
+            "1 when every loop's engine link of this role works; term: when every loop may publish."),
         MetricDefinition(
             "martlet_engine_commands", .counter,
             labels: [
@@ -202,6 +219,24 @@ package enum MetricCatalogue {
         MetricDefinition(
             "martlet_engine_messages_skipped", .counter, from: .sum(CellLayout.engineMessagesSkipped),
             "Messages out of the engine that were no sound publication and reached nobody."),
+        MetricDefinition(
+            "martlet_engine_errors", .counter, labels: [MetricLabel("error", Labels.EngineError.self)],
+            from: .sum(CellLayout.engineErrors), "Error replies of Redis by kind."),
+        MetricDefinition(
+            "martlet_engine_probe_duration_seconds", .histogram, unit: .seconds, ladder: .latency,
+            from: .sum(CellLayout.engineProbe),
+            "From a node's message to its own channel until it came back through the subscription link."),
+        MetricDefinition(
+            "martlet_engine_probe_timeouts", .counter, from: .sum(CellLayout.engineProbeTimeouts),
+            "Probes that did not come back in time, so that their link was taken for deaf."),
+        MetricDefinition(
+            "martlet_engine_fences", .counter, labels: [MetricLabel("result", Labels.Fence.self)],
+            from: .sum(CellLayout.engineFences),
+            "Rooms whose top was compared with what was delivered after the store had changed, by what became of "
+                + "their epoch."),
+        MetricDefinition(
+            "martlet_engine_breaker_open", .gauge, from: .sum(CellLayout.engineBreakerOpen),
+            "Loops that refuse engine commands at once, since the engine failed again and again."),
     ]
 
     private static let process = [

@@ -112,15 +112,31 @@ public enum CellLayout {
     /// One cell a role.
     @inlinable public static var engineUp: Int { lag + BucketLadder.latency.cellCount }
     /// Commands times results.
-    @inlinable public static var engineCommands: Int { engineUp + 2 }
+    @inlinable public static var engineCommands: Int { engineUp + 3 }
     /// Buckets and sum for each command.
-    @inlinable public static var engineDuration: Int { engineCommands + 6 * 5 }
+    @inlinable public static var engineDuration: Int { engineCommands + 12 * 5 }
     /// Links opened again.
-    @inlinable public static var engineReconnects: Int { engineDuration + 6 * BucketLadder.latency.cellCount }
+    @inlinable public static var engineReconnects: Int { engineDuration + 12 * BucketLadder.latency.cellCount }
     /// Messages out of the engine that were skipped.
     @inlinable public static var engineMessagesSkipped: Int { engineReconnects + 1 }
+    /// Error replies, one cell a kind.
+    @inlinable public static var engineErrors: Int { engineMessagesSkipped + 1 }
+    /// Buckets and sum of probes.
+    @inlinable public static var engineProbe: Int { engineErrors + 12 }
+    /// Probes that did not come back.
+    @inlinable public static var engineProbeTimeouts: Int { engineProbe + BucketLadder.latency.cellCount }
+    /// Fences, one cell a result.
+    @inlinable public static var engineFences: Int { engineProbeTimeouts + 1 }
+    /// 1 while the loop's breaker is open.
+    @inlinable public static var engineBreakerOpen: Int { engineFences + 4 }
+    /// Gaps, one cell a result.
+    @inlinable public static var gapRepairs: Int { engineBreakerOpen + 1 }
+    /// Results times sources.
+    @inlinable public static var recoveries: Int { gapRepairs + 2 }
     /// One cell a reason.
-    @inlinable public static var acceptErrors: Int { engineMessagesSkipped + 1 }
+    @inlinable public static var continuityLosses: Int { recoveries + 2 * 2 }
+    /// One cell a reason.
+    @inlinable public static var acceptErrors: Int { continuityLosses + 4 }
     /// Commands times results.
     @inlinable public static var commands: Int { acceptErrors + 5 }
     /// Cells of one shard.
@@ -170,6 +186,28 @@ extension Counter {
     @inlinable public static var engineReconnects: Counter { Counter(cell: CellLayout.engineReconnects) }
     /// `martlet_engine_messages_skipped_total`
     @inlinable public static var engineMessagesSkipped: Counter { Counter(cell: CellLayout.engineMessagesSkipped) }
+    /// Error replies of the engine by kind.
+    @inlinable public static func engineErrors(_ error: Labels.EngineError) -> Counter {
+        Counter(cell: CellLayout.engineErrors + error.rawValue)
+    }
+    /// Probes that did not come back in time.
+    @inlinable public static var engineProbeTimeouts: Counter { Counter(cell: CellLayout.engineProbeTimeouts) }
+    /// Fences that were set for rooms, by result.
+    @inlinable public static func engineFences(_ result: Labels.Fence) -> Counter {
+        Counter(cell: CellLayout.engineFences + result.rawValue)
+    }
+    /// Gaps in rooms' flows, by what became of them.
+    @inlinable public static func gapRepairs(_ result: Labels.GapRepair) -> Counter {
+        Counter(cell: CellLayout.gapRepairs + result.rawValue)
+    }
+    /// Members who came back and asked to recover.
+    @inlinable public static func recoveries(_ result: Labels.Recovery, _ source: Labels.RecoverySource) -> Counter {
+        Counter(cell: CellLayout.recoveries + result.rawValue * 2 + source.rawValue)
+    }
+    /// Rooms whose members were told that continuity is lost.
+    @inlinable public static func continuityLosses(_ reason: Labels.ContinuityLoss) -> Counter {
+        Counter(cell: CellLayout.continuityLosses + reason.rawValue)
+    }
     /// accept() calls that failed.
     @inlinable public static func acceptErrors(_ reason: Labels.AcceptError) -> Counter {
         Counter(cell: CellLayout.acceptErrors + reason.rawValue)
@@ -185,10 +223,12 @@ extension Gauge {
     @inlinable public static var rooms: Gauge { Gauge(cell: CellLayout.rooms) }
     /// (connection, room) pairs.
     @inlinable public static var subscriptions: Gauge { Gauge(cell: CellLayout.subscriptions) }
+    /// 1 while the loop's circuit breaker to the engine is open, else 0.
+    @inlinable public static var engineBreakerOpen: Gauge { Gauge(cell: CellLayout.engineBreakerOpen) }
 }
 
 extension UpState {
-    /// Whether the loop's engine links of a role are up.
+    /// Whether the loop's engine links of a role are up; `.term`: whether its term is open for publishing.
     @inlinable public static func engine(_ role: Labels.EngineRole) -> UpState {
         UpState(cell: CellLayout.engineUp + role.rawValue)
     }
@@ -213,4 +253,6 @@ extension Histogram {
         Histogram(
             cell: CellLayout.engineDuration + command.rawValue * BucketLadder.latency.cellCount, ladder: .latency)
     }
+    /// From a message to the node's own channel until it came back; nanoseconds.
+    @inlinable public static var engineProbe: Histogram { Histogram(cell: CellLayout.engineProbe, ladder: .latency) }
 }

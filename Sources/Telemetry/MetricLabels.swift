@@ -151,16 +151,17 @@ public enum Labels {
         package var name: String { String(describing: self) }
     }
 
-    /// What a link to the engine is for.
+    /// What of the engine is up: a kind of link, or the term (the store is the one that we know, so that publishing is
+    /// safe).
     public enum EngineRole: Int, LabelValue {
-        case commands, subscriptions
+        case commands, subscriptions, term
 
         package var name: String { String(describing: self) }
     }
 
     /// What the engine was asked for.
     public enum EngineCommand: Int, LabelValue {
-        case publish, subscribe, unsubscribe, script, probe, setup
+        case publish, subscribe, unsubscribe, script, probe, read, position, fence, term, beat, audit, setup
 
         package var name: String { String(describing: self) }
     }
@@ -170,6 +171,65 @@ public enum Labels {
         case ok, refused, timeout, lost, unavailable
 
         package var name: String { String(describing: self) }
+    }
+
+    /// What an error reply of Redis says.
+    public enum EngineError: Int, LabelValue {
+        case noScript, loading, readOnly, misconfigured, outOfMemory, busy, noAuth, wrongPassword, noPermission
+        case masterDown, tooManyClients, other
+
+        package var name: String {
+            switch self {
+            case .noScript: "no_script"
+            case .loading: "loading"
+            case .readOnly: "read_only"
+            case .misconfigured: "misconfigured"
+            case .outOfMemory: "out_of_memory"
+            case .busy: "busy"
+            case .noAuth: "no_auth"
+            case .wrongPassword: "wrong_password"
+            case .noPermission: "no_permission"
+            case .masterDown: "master_down"
+            case .tooManyClients: "too_many_clients"
+            case .other: "other"
+            }
+        }
+    }
+
+    /// What became of a room's epoch when its fence was set: it was kept, it was renewed, another node had renewed it
+    /// before, or the fence was refused.
+    public enum Fence: Int, LabelValue {
+        case kept, renewed, otherEpoch, refused
+
+        package var name: String { self == .otherEpoch ? "other_epoch" : String(describing: self) }
+    }
+
+    /// Whether a gap in a room's flow was mended from its stream.
+    public enum GapRepair: Int, LabelValue {
+        case repaired, lost
+
+        package var name: String { String(describing: self) }
+    }
+
+    /// Whether a returning member got everything that it missed.
+    public enum Recovery: Int, LabelValue {
+        case recovered, lost
+
+        package var name: String { String(describing: self) }
+    }
+
+    /// From what a returning member's recovery was decided: what the home loop has in memory, or the engine's answer.
+    public enum RecoverySource: Int, LabelValue {
+        case tail, engine
+
+        package var name: String { String(describing: self) }
+    }
+
+    /// Why a room's members were told that continuity is lost.
+    public enum ContinuityLoss: Int, LabelValue {
+        case otherEpoch, trimmed, regressed, mailbox
+
+        package var name: String { self == .otherEpoch ? "other_epoch" : String(describing: self) }
     }
 
     /// Why accepting a connection failed.

@@ -92,10 +92,9 @@ package func fuzzRESP(_ bytes: UnsafeRawBufferPointer) {
 /// A hostile server behind a correct login: every command is answered exactly once, whatever it says.
 private func fuzzLinks(_ stream: [UInt8]) {
     let now = MonotonicTime(nanoseconds: 1_000_000_000)
-    let login = Array("+OK\r\n+PONG\r\n".utf8)
     var commands = CommandLink(settings: LinkSettings())
     commands.open(now: now)
-    login.withUnsafeBytes { commands.receive($0, now: now) }
+    Array(RedisLogin().replies(for: .commands).joined().utf8).withUnsafeBytes { commands.receive($0, now: now) }
     while commands.next(now: now) != nil {}
     precondition(commands.phase == .ready, "the login failed")
     for tag in 0..<8 {
@@ -119,28 +118,55 @@ private func fuzzLinks(_ stream: [UInt8]) {
     pull()
     precondition(expected == 8 && commands.commandsInFlight == 0, "commands that nobody answered")
 
+    fuzzSubscriptions(stream, now)
+    fuzzLogins(stream, now)
+}
+
+/// A hostile server behind a proven subscriber link: each subscription is answered exactly once, and no probe is
+/// reported that was not sent.
+private func fuzzSubscriptions(_ stream: [UInt8], _ now: MonotonicTime) {
     guard let names = RedisNames(prefix: "p") else { preconditionFailure("a good prefix") }
-    var rooms = PubSubLink(settings: LinkSettings(), names: names)
+    var rooms = PubSubLink(settings: LinkSettings(), names: names, ownChannel: Array("p:node:n".utf8))
+    rooms.highestProbe = 5
     rooms.open(now: now)
-    login.withUnsafeBytes { rooms.receive($0, now: now) }
+    let login = RedisLogin().replies(for: .subscriptions).joined() + RedisLogin.confirmation("p:node:n")
+    Array(login.utf8).withUnsafeBytes { rooms.receive($0, now: now) }
     while rooms.next(now: now) != nil {}
+    precondition(rooms.phase == .ready, "the login failed")
+    rooms.verify()
     for name in ["a", "b"] { Array(name.utf8).withUnsafeBytes { _ = rooms.subscribe(room: $0) } }
     rooms.writeSubscriptions(now: now)
     stream.withUnsafeBytes { rooms.receive($0, now: now) }
     var open = 2
-    func pullRooms() {
+    func pull() {
         while let event = rooms.next(now: now) {
             switch event {
             case .subscribed, .failed: open -= 1
             case .ready: preconditionFailure("ready twice")
+            case .probed(let sequence): precondition(sequence <= 5, "a probe that was not sent")
             case .message(let room, _): precondition(room.count == 1, "a message of another room")
             }
         }
     }
-    pullRooms()
+    pull()
     rooms.fail(.shutdown)
-    pullRooms()
+    pull()
     precondition(open == 0, "subscriptions that nobody answered")
+}
+
+/// A server that says anything to the login: no link is ready without knowing its server's life.
+private func fuzzLogins(_ stream: [UInt8], _ now: MonotonicTime) {
+    var commands = CommandLink(settings: LinkSettings())
+    commands.open(now: now)
+    stream.withUnsafeBytes { commands.receive($0, now: now) }
+    while commands.next(now: now) != nil {}
+    precondition(commands.phase != .ready || commands.life != nil, "a server that nobody knows")
+    let half = stream.count / 2
+    _ = stream.withUnsafeBytes { bytes in
+        RedisLife(
+            server: UnsafeRawBufferPointer(rebasing: bytes[..<half]),
+            replication: UnsafeRawBufferPointer(rebasing: bytes[half...]))
+    }
 }
 
 /// Where mutation starts from.
@@ -151,5 +177,7 @@ package let fuzzRESPSeeds: [[UInt8]] = [
     "*3\r\n$9\r\nsubscribe\r\n$5\r\np:{a}\r\n:1\r\n*3\r\n$9\r\nsubscribe\r\n$5\r\np:{b}\r\n:2\r\n"
         + "*3\r\n$7\r\nmessage\r\n$5\r\np:{a}\r\n$17\r\n1 0 0\n\"data\":\"hi\"\n\r\n*2\r\n$4\r\npong\r\n$0\r\n\r\n",
     "*4294967297\r\n", "*-2\r\n", "$9223372036854775807\r\n", ":9223372036854775808\r\n", "1 0 0\n\"data\":1",
-    "1 7 99\n{",
+    "1 7 99\n{", RedisLogin().replies(for: .commands).joined(), RedisLogin().server + RedisLogin().information,
+    "*3\r\n$7\r\nmessage\r\n$8\r\np:node:n\r\n$1\r\n4\r\n"
+        + "*3\r\n$7\r\nmessage\r\n$8\r\np:node:n\r\n$20\r\n18446744073709551615\r\n",
 ].map { Array($0.utf8) }

@@ -2,6 +2,7 @@
 // breaks.
 
 import Bytes
+import Fuzz
 import Redis
 import Testing
 
@@ -10,7 +11,6 @@ private final class Rig {
     var link: CommandLink
     var answers: [(tag: UInt64, outcome: String)] = []
     var readyCount = 0
-    var probeCount = 0
 
     init(_ change: (inout LinkSettings) -> Void = { _ in }) {
         var settings = LinkSettings()
@@ -27,7 +27,6 @@ private final class Rig {
         while let event = link.next(now: moment(time)) {
             switch event {
             case .ready: readyCount += 1
-            case .probed: probeCount += 1
             case .completed(let tag, .reply(let reply), _):
                 answers.append(
                     (tag.first, reply.integer.map(String.init) ?? String(decoding: reply.bytes, as: UTF8.self)))
@@ -41,7 +40,7 @@ private final class Rig {
     func login() {
         link.open(now: moment(1))
         link.output.removeAll()
-        receive("+OK\r\n+PONG\r\n")
+        receive(RedisLogin().replies(for: .commands).joined())
     }
 
     @discardableResult
@@ -59,56 +58,57 @@ private final class Rig {
 }
 
 struct CommandLinkTests {
-    @Test("The login sends user, password, database and name in one write")
-    func loginCommands() {
-        let rig = Rig {
-            $0.user = "u"
-            $0.password = "p\r\nx"
-            $0.database = 3
-            $0.clientName = "martlet-node 1"
-        }
-        rig.link.open(now: moment(1))
-        #expect(
-            parseCommands(Array(rig.link.output.bytes)) == [
-                ["AUTH", "u", "p\r\nx"], ["SELECT", "3"], ["CLIENT", "SETNAME", "martlet-node_1"], ["PING"],
-            ])
-        #expect(!rig.send(1), "nothing is accepted before the login is done")
-        rig.receive("+OK\r\n+OK\r\n-ERR unknown command\r\n+PON")
-        #expect(rig.readyCount == 0)
-        rig.receive("G\r\n")
-        #expect(rig.readyCount == 1 && rig.link.phase == .ready)
-    }
-
-    @Test(
-        "A server that refuses the login is told apart by its reason",
-        arguments: [
-            ("-WRONGPASS invalid\r\n", RedisErrorKind.wrongPassword), ("-NOAUTH needed\r\n", .noAuthentication),
-            ("+OK\r\n+OK\r\n-LOADING x\r\n", .loading), ("+OK\r\n+OK\r\n-MASTERDOWN x\r\n", .masterDown),
-            ("-ERR max number of clients reached\r\n", .tooManyClients),
-        ])
-    func refusedLogin(_ text: String, _ kind: RedisErrorKind) {
-        let rig = Rig { $0.password = "p" }
-        rig.link.open(now: moment(1))
-        rig.receive(text)
-        #expect(rig.link.phase == .poisoned(.refused(kind)))
-        #expect(rig.readyCount == 0)
-    }
-
-    @Test("The password does not come out by printing what holds it")
-    func secrecy() {
-        var settings = LinkSettings()
-        settings.password = "s3cret"
-        for text in ["\(settings)", String(reflecting: settings), "\(LinkHandshake(settings))"] {
-            #expect(!text.contains("s3cret") && !text.contains("115, 51, 99"), "\(text)")
-        }
-    }
-
-    @Test("A server whose disk is full is still a server")
-    func misconfiguredPing() {
+    @Test("Commands are accepted, and the server's life is known, when the last step of the login is answered")
+    func ready() {
         let rig = Rig()
         rig.link.open(now: moment(1))
-        rig.receive("+OK\r\n-MISCONF disk\r\n")
-        #expect(rig.link.phase == .ready)
+        #expect(rig.link.life == nil)
+        for reply in RedisLogin().replies(for: .commands).dropLast() {
+            #expect(!rig.send(1), "nothing is accepted before the login is done")
+            for byte in reply.utf8 { rig.receive(String(decoding: [byte], as: UTF8.self)) }
+            #expect(rig.readyCount == 0 && rig.link.life == nil)
+        }
+        rig.receive("+PON")
+        #expect(rig.link.phase == .handshaking)
+        rig.receive("G\r\n")
+        #expect(rig.readyCount == 1 && rig.link.phase == .ready)
+        #expect(rig.link.life == life(of: RedisLogin()))
+        #expect(rig.send(1))
+    }
+
+    @Test("Another connection tells another life; until its login is done, none")
+    func lives() {
+        let rig = Rig()
+        rig.login()
+        let first = rig.link.life
+        rig.link.fail(.closedByServer)
+        rig.pull()
+        rig.link.open(now: moment(1))
+        #expect(rig.link.life == nil)
+        var login = RedisLogin()
+        login.run = "00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff"
+        rig.receive(login.replies(for: .commands).joined())
+        #expect(rig.link.life == life(of: login) && rig.link.life != first)
+    }
+
+    @Test("A login that goes wrong ends the link; its cause is told")
+    func refusedLogin() {
+        let rig = Rig()
+        rig.link.open(now: moment(1))
+        rig.receive("+OK\r\n-NOPERM no INFO\r\n")
+        #expect(rig.link.phase == .poisoned(.refused(.noPermission)))
+        #expect(rig.readyCount == 0 && rig.link.life == nil && rig.link.deadline == nil)
+    }
+
+    @Test("A login that is not answered times out")
+    func silentLogin() {
+        let rig = Rig()
+        rig.link.open(now: moment(1))
+        #expect(rig.link.deadline == moment(3))
+        rig.link.tick(now: moment(2.9))
+        #expect(rig.link.phase == .handshaking)
+        rig.link.tick(now: moment(3))
+        #expect(rig.link.phase == .poisoned(.timeout))
     }
 
     @Test("Pipelined commands are answered in order, byte by byte too")
@@ -152,7 +152,7 @@ struct CommandLinkTests {
         for _ in 0..<300 {
             rig.link.open(now: moment(time))
             rig.link.output.removeAll()
-            rig.receive("+OK\r\n+PONG\r\n", at: time)
+            rig.receive(RedisLogin().replies(for: .commands).joined(), at: time)
             pending = []
             while rig.link.phase == .ready {
                 for _ in 0..<Int.random(in: 0...5, using: &random) {
@@ -228,22 +228,16 @@ struct CommandLinkTests {
         rig.expect([(1, "noScript"), (2, "readOnly")])
     }
 
-    @Test("RC-04: a silent link is found by its PING within three seconds")
-    func probe() {
+    @Test("A link that has nothing in flight has no deadline: its silence is the engine's business")
+    func idle() {
         let rig = Rig()
         rig.login()
-        #expect(rig.link.deadline == moment(2))
-        rig.link.tick(now: moment(2))
-        #expect(parseCommands(Array(rig.link.output.bytes)) == [["PING"]])
-        rig.link.output.removeAll()
-        rig.receive("+PONG\r\n", at: 2.1)
-        #expect(rig.probeCount == 1)
-        #expect(rig.link.deadline == moment(3))
-        rig.link.tick(now: moment(3))
-        rig.link.tick(now: moment(4.9))
-        #expect(rig.link.phase == .ready)
-        rig.link.tick(now: moment(5))
-        #expect(rig.link.phase == .poisoned(.timeout) || rig.link.phase == .poisoned(.deaf))
+        #expect(rig.link.deadline == nil)
+        rig.link.tick(now: moment(3600))
+        #expect(rig.link.phase == .ready && rig.link.output.isEmpty)
+        rig.send(1, at: 3600)
+        rig.send(2, at: 3601)
+        #expect(rig.link.deadline == moment(3602))
     }
 
     @Test("Commands in flight and bytes in the output are bounded")

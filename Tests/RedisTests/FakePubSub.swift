@@ -1,10 +1,17 @@
 // A small model of Redis' pub/sub for tests without sockets: it reads the commands that a link writes and makes the
 // replies and messages that a server would, to be handed over in whatever pieces the test likes.
 
+import Fuzz
+
 /// The server's side of one subscribed connection.
 final class FakePubSub {
+    private let ownChannel: [UInt8]
     private var input: [UInt8] = []
-    private(set) var channels: Set<[UInt8]> = []
+    private var channels: Set<[UInt8]> = []
+    /// Subscribed channels without the client's own one.
+    var rooms: Set<[UInt8]> { channels.subtracting([ownChannel]) }
+    /// What it says of itself.
+    var login = RedisLogin()
     /// What the server has said and the link has not read yet.
     var output: [UInt8] = []
     /// Channels that the ACL forbids: a command with one of them is refused as a whole.
@@ -12,6 +19,8 @@ final class FakePubSub {
     /// The largest SUBSCRIBE or UNSUBSCRIBE seen.
     private(set) var largestBatch = 0
     private(set) var subscribeCommands = 0
+
+    init(ownChannel: [UInt8]) { self.ownChannel = ownChannel }
 
     func receive(_ bytes: some Sequence<UInt8>) {
         input += bytes
@@ -28,6 +37,8 @@ final class FakePubSub {
     private func run(_ command: [[UInt8]]) {
         let names = command.dropFirst()
         switch String(decoding: command[0], as: UTF8.self) {
+        case "INFO":
+            output += bulk(command[1] == Array("server".utf8) ? login.server : login.information)
         case "PING": output += channels.isEmpty ? Array("+PONG\r\n".utf8) : array([bulk("pong"), bulk([])])
         case "SUBSCRIBE":
             subscribeCommands += 1

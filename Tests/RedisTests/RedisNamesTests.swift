@@ -86,8 +86,9 @@ struct RedisNamesTests {
         #expect(key(.members) == "martlet:{r}:p")
         #expect(key(.users) == "martlet:{r}:u")
         #expect(key(.nodeMembers(node: bytes("n1"))) == "martlet:{r}:n:n1")
-        #expect(key(.idempotency(sender: bytes("u"), key: bytes("k:1"))) == "martlet:{r}:i:u:k:1")
+        #expect(idempotency(names, "u", "k:1") == "martlet:{r}:i:u:k:1")
         #expect(text { names.appendNodes(to: &$0) } == "martlet:nodes")
+        #expect(text { names.appendTerm(to: &$0) } == "martlet:term")
         #expect(text { names.appendControl(to: &$0) } == "martlet:control")
         #expect(text { names.appendNodeChannel(bytes("n1"), to: &$0) } == "martlet:node:n1")
         #expect(text { names.appendNodeRooms(bytes("n1"), to: &$0) } == "martlet:node:n1:rooms")
@@ -96,14 +97,47 @@ struct RedisNamesTests {
     @Test("RC-07: a colon in a sender's name cannot swallow another sender's key")
     func senders() throws {
         let names = try names()
-        func key(_ sender: String, _ key: String) -> String {
-            text { output in
-                bytes("r").withRaw {
-                    names.appendKey(.idempotency(sender: bytes(sender), key: bytes(key)), of: $0, to: &output)
-                }
+        #expect(idempotency(names, "a:b", "c") != idempotency(names, "a", "b:c"))
+        #expect(idempotency(names, "a%3Ab", "c") != idempotency(names, "a:b", "c"))
+    }
+
+    @Test("Arguments announce the length that they have, whatever the names hold")
+    func arguments() throws {
+        let names = try names()
+        let pieces = ["", "a", "a:b", "{x}%", "\r\n", "é:"]
+        for room in pieces {
+            for part in pieces {
+                let key = idempotency(names, part, part, room)
+                #expect(
+                    idempotencyArgument(names, part, part, room) == "$\(key.utf8.count)\r\n\(key)\r\n")
             }
+            let channel = text { names.appendNodeChannel(bytes(room), to: &$0) }
+            #expect(
+                text { names.appendNodeChannelArgument(bytes(room), to: &$0) }
+                    == "$\(channel.utf8.count)\r\n\(channel)\r\n")
         }
-        #expect(key("a:b", "c") != key("a", "b:c"))
-        #expect(key("a%3Ab", "c") != key("a:b", "c"))
+    }
+
+    private func idempotency(_ names: RedisNames, _ sender: String, _ key: String, _ room: String = "r") -> String {
+        text { output in
+            with(room, sender, key) { names.appendIdempotencyKey(sender: $1, key: $2, of: $0, to: &output) }
+        }
+    }
+
+    private func idempotencyArgument(
+        _ names: RedisNames, _ sender: String, _ key: String, _ room: String
+    ) -> String {
+        text { output in
+            with(room, sender, key) { names.appendIdempotencyArgument(sender: $1, key: $2, of: $0, to: &output) }
+        }
+    }
+
+    private func with(
+        _ room: String, _ sender: String, _ key: String,
+        _ body: (UnsafeRawBufferPointer, UnsafeRawBufferPointer, UnsafeRawBufferPointer) -> Void
+    ) {
+        bytes(room).withRaw { room in
+            bytes(sender).withRaw { sender in bytes(key).withRaw { body(room, sender, $0) } }
+        }
     }
 }

@@ -46,3 +46,10 @@ func parseCommands(_ bytes: [UInt8]) -> [[String]] {
     #expect(rest.isEmpty, "the output consists of whole commands")
     return commands
 }
+
+/// The life that a server with `login` is found in.
+func life(of login: RedisLogin) -> RedisLife? {
+    bytes(login.server).withRaw { server in
+        bytes(login.information).withRaw { RedisLife(server: server, replication: $0) }
+    }
+}

@@ -62,7 +62,7 @@ enum ConfigurationRules {
         }
         let named = configuration.rooms.namespaces.sorted { $0.key < $1.key }.map { ("namespaces." + $0.key, $0.value) }
         for (name, options) in [("default", configuration.rooms.default)] + named {
-            if let text = historyProblem(options, hasRedis: configuration.engine.redis.url != nil) {
+            if let text = historyProblem(options) {
                 problems.append(problem("rooms.\(name).historySize", text))
             }
             guard let limit = options.maxMessageSize, limit > client.maxMessageSize else { continue }
@@ -75,14 +75,9 @@ enum ConfigurationRules {
         return problems
     }
 
-    private static func historyProblem(
-        _ options: GatewayConfiguration.RoomOptions, hasRedis: Bool
-    ) -> String? {
-        if (options.historySize > 0) != (options.historyTTL > .zero) {
-            return "and historyTTL go together: give both, or neither"
-        }
-        guard options.historySize > 0, hasRedis else { return nil }
-        return "is not built yet with engine.redis.url; leave it out, or run one instance with the embedded engine"
+    private static func historyProblem(_ options: GatewayConfiguration.RoomOptions) -> String? {
+        guard (options.historySize > 0) != (options.historyTTL > .zero) else { return nil }
+        return "and historyTTL go together: give both, or neither"
     }
 
     private static func problem(_ key: String, _ text: String) -> ConfigurationProblem {

@@ -1,5 +1,6 @@
-// What comes from the links: replies become answers, messages become publications, faults become reconnections. All of
-// it runs on the engine's loop, in the shell's order: feed, pull every event, write, look at the deadline.
+// What comes from the connections: bytes become events, events become answers and publications, faults become
+// reconnections. All of it runs on the engine's loop, in the shell's order: feed, pull every event, write, look at the
+// deadline.
 
 import Bytes
 import Reactor
@@ -42,7 +43,9 @@ extension RedisEngine: RedisConnectionOwner {
 
     package func redisAttemptFailed(_ connection: RedisConnection, _ fault: LinkFault) {
         metrics.add(.engineCommands(.setup, Labels.EngineResult(fault)))
+        note(fault, of: connection)
         logFault(connection, fault, isLoss: false)
+        updateAvailability()
     }
 
     // MARK: Time
@@ -52,6 +55,7 @@ extension RedisEngine: RedisConnectionOwner {
         for deadline in [commandConnection.deadline, roomConnection.deadline] { next = min(next, deadline ?? next) }
         next = min(next, state.pointee.commands.deadline ?? next)
         next = min(next, state.pointee.rooms.deadline ?? next)
+        next = min(next, termDeadline ?? next)
         guard next != state.pointee.wake else { return }
         loop.cancel(state.pointee.timer)
         state.pointee.timer = .none
@@ -69,6 +73,7 @@ extension RedisEngine: RedisConnectionOwner {
         state.pointee.commands.unsentByTransport = commandConnection.queuedBytes
         state.pointee.commands.tick(now: loop.now)
         pullCommands()
+        tickTerm()
         writeCommands()
         state.pointee.rooms.tick(now: loop.now)
         pullRooms()
@@ -78,58 +83,56 @@ extension RedisEngine: RedisConnectionOwner {
 
     // MARK: Commands
 
-    private func pullCommands() {
+    func pullCommands() {
         state.pointee.commands.unsentByTransport = commandConnection.queuedBytes
         while let event = state.pointee.commands.next(now: loop.now) {
             switch event {
-            case .ready: ready(commandConnection)
-            case .probed(let elapsed):
-                metrics.add(.engineCommands(.probe, .ok))
-                metrics.observe(.engineDuration(.probe), elapsed)
-            case .completed(let tag, let outcome, let elapsed): published(Ticket(tag), outcome, elapsed)
+            case .ready: commandsReady()
+            case .completed(let tag, let outcome, let elapsed):
+                if let slot = tag.slot {
+                    guard let call = state.pointee.calls.take(slot) else { continue }
+                    completed(call, outcome, elapsed)
+                } else {
+                    published(Ticket(tag), outcome, elapsed)
+                }
             }
         }
         guard case .poisoned(let fault) = state.pointee.commands.phase else { return }
         state.pointee.commands.close()
+        state.pointee.keeper.linkLost()
+        state.pointee.beat.sentAt = nil
+        state.pointee.scriptsLoading = 0
         lost(commandConnection, fault)
     }
 
-    private func published(_ ticket: Ticket, _ outcome: CommandOutcome, _ elapsed: Duration) {
-        metrics.observe(.engineDuration(.publish), elapsed)
-        switch outcome {
-        case .reply:
-            metrics.add(.engineCommands(.publish, .ok))
-            delegate?.published(ticket, .success(.none))
-        case .refused:
-            metrics.add(.engineCommands(.publish, .refused))
-            delegate?.published(ticket, .failure(.unavailable))
-        case .notSent:
-            metrics.add(.engineCommands(.publish, .unavailable))
-            delegate?.published(ticket, .failure(.unavailable))
-        case .outcomeUnknown:
-            var result = Labels.EngineResult.lost
-            if case .poisoned(let fault) = state.pointee.commands.phase { result = Labels.EngineResult(fault) }
-            metrics.add(.engineCommands(.publish, result))
-            delegate?.published(ticket, .failure(.outcomeUnknown))
-        }
+    private func commandsReady() {
+        established(commandConnection)
+        guard let life = state.pointee.commands.life else { return }
+        beganLife(life)
+        updateAvailability()
+        redisDeadlineChanged()
     }
 
     // MARK: Rooms
 
-    private func pullRooms() {
+    func pullRooms() {
         while let event = state.pointee.rooms.next(now: loop.now) {
             switch event {
             case .message(let room, let payload): received(room, payload)
-            case .ready: ready(roomConnection)
-            case .subscribed(let room):
-                metrics.add(.engineCommands(.subscribe, .ok))
-                delegate?.subscribed(room: room, .success(.none))
+            case .ready:
+                established(roomConnection)
+                beatNow()
+                updateAvailability()
+                redisDeadlineChanged()
+            case .probed(let sequence): probed(sequence)
+            case .subscribed(let room): flows(room)
             case .failed(let room, let outcome): failed(room, outcome)
             }
         }
         if case .poisoned(let fault) = state.pointee.rooms.phase {
             guard !state.pointee.roomsAreLost else { return }
             state.pointee.roomsAreLost = true
+            if fault == .deaf { metrics.add(.engineProbeTimeouts) }
             lost(roomConnection, fault)
             return
         }
@@ -155,14 +158,16 @@ extension RedisEngine: RedisConnectionOwner {
     }
 
     private func failed(_ room: UnsafeRawBufferPointer, _ outcome: CommandOutcome) {
+        forget(room)
         switch outcome {
         case .outcomeUnknown:
             var result = Labels.EngineResult.lost
             if case .poisoned(let fault) = state.pointee.rooms.phase { result = Labels.EngineResult(fault) }
             metrics.add(.engineCommands(.subscribe, result))
             delegate?.subscribed(room: room, .failure(.outcomeUnknown))
-        case .refused:
+        case .refused(let kind):
             metrics.add(.engineCommands(.subscribe, .refused))
+            logRefusal(kind, of: "SUBSCRIBE")
             delegate?.subscribed(room: room, .failure(.unavailable))
         case .notSent, .reply:
             metrics.add(.engineCommands(.subscribe, .unavailable))
@@ -172,12 +177,10 @@ extension RedisEngine: RedisConnectionOwner {
 
     // MARK: Both
 
-    private func ready(_ connection: RedisConnection) {
+    private func established(_ connection: RedisConnection) {
         connection.established()
         metrics.add(.engineCommands(.setup, .ok))
         if connection.establishments > 1 { metrics.add(.engineReconnects) }
-        updateAvailability()
-        redisDeadlineChanged()
     }
 
     /// A link is broken and everybody who waited for it was told.
@@ -185,19 +188,17 @@ extension RedisEngine: RedisConnectionOwner {
         let wasReady = connection.isReady
         connection.drop()
         if !wasReady { metrics.add(.engineCommands(.setup, Labels.EngineResult(fault))) }
+        note(fault, of: connection)
         logFault(connection, fault, isLoss: wasReady)
         updateAvailability()
     }
-}
 
-extension Labels.EngineResult {
-    /// What a fault is called in the metrics.
-    init(_ fault: LinkFault) {
-        switch fault {
-        case .timeout, .deaf, .connectTimeout: self = .timeout
-        case .refused: self = .refused
-        case .badReply, .unexpectedReply, .socket, .closedByServer: self = .lost
-        case .unresolved, .shutdown: self = .unavailable
+    private func note(_ fault: LinkFault, of connection: RedisConnection) {
+        if case .refused(let kind) = fault { metrics.add(.engineErrors(Labels.EngineError(kind))) }
+        if connection === commandConnection {
+            state.pointee.commandsFault = fault
+        } else {
+            state.pointee.roomsFault = fault
         }
     }
 }

@@ -4,14 +4,15 @@
 // away again. Equal or higher: the room is vouched for and nothing else changes, so nobody is told anything.
 //
 // A node that comes when the term is open already (it was frozen longer than a lease) is compared with the top that the
-// room had when it entered the term. A call may be repeated with the same arguments. Cost in Redis: HMGET, and HSET and
-// PEXPIRE for each room and life.
+// room had when it entered the term. It vouches for nothing: others that saw more may be missing; a room that has not
+// entered the term gets a new epoch from it, too. A call may be repeated with the same arguments. Cost in Redis: HMGET,
+// and HSET and PEXPIRE for each room and life.
 
 package import Bytes
 
 extension RedisScript {
-    /// KEYS stream, record. ARGV term, fresh epoch, history TTL, offset, epoch and term that were seen. Answers
-    /// `{state, top, epoch, previous epoch, shared offset}`.
+    /// KEYS stream, record. ARGV term, fresh epoch, history TTL, offset, epoch and term that were seen, `1` when the
+    /// node may vouch. Answers `{state, top, epoch, previous epoch, shared offset}`.
     package static let fence = RedisScript(
         "fence", RoomRecordLua.opening,
         #"""
@@ -27,14 +28,14 @@ extension RedisScript {
         end
         if r[3] ~= ARGV[1] and newer(r[3]) then return {9, r[3]} end
         if epoch ~= epoch_seen then return {2, top, epoch, previous, shared} end
-        local bound = top
-        if r[3] == ARGV[1] and ARGV[6] ~= ARGV[1] then bound = math.min(top, int(r[6]) or 0) end
-        if seen > bound then
+        local entered, bound = r[3] == ARGV[1], top
+        if entered and ARGV[6] ~= ARGV[1] then bound = math.min(top, int(r[6]) or 0) end
+        if seen > bound or (not entered and ARGV[7] ~= '1') then
           if used(epoch, previous) then return redis.error_reply(USED) end
           renew(top, epoch, bound, ttl)
           return {1, top, ARGV[2], epoch, bound}
         end
-        if r[3] ~= ARGV[1] then
+        if not entered then
           redis.call('HSET', KEYS[2], 't', ARGV[1], 'f', dec(top))
           redis.call('PEXPIRE', KEYS[2], record_ttl(ttl))
         end
@@ -54,10 +55,13 @@ package struct FenceCall {
     /// which it saw it. Taken down once, when the new life shows itself: what arrives later must not be counted in.
     package var seen: RoomPosition
     package var seenTerm: RedisTerm
+    /// Whether the node is in time, so that the term waits for it. False: a room that has not entered the term is
+    /// renewed, even if nothing that this node has seen is missing.
+    package var mayVouch: Bool
 
     package init(
         room: UnsafeRawBufferPointer, term: RedisTerm, freshEpoch: UInt64, historyTTL: Duration, seen: RoomPosition,
-        seenTerm: RedisTerm
+        seenTerm: RedisTerm, mayVouch: Bool
     ) {
         self.room = room
         self.term = term
@@ -65,12 +69,13 @@ package struct FenceCall {
         self.historyTTL = historyTTL
         self.seen = seen
         self.seenTerm = seenTerm
+        self.mayVouch = mayVouch
     }
 
     /// Appends the call, answered by an array (`FenceResult`).
     package func append(to output: inout ByteBuffer, names: RedisNames) {
         precondition(freshEpoch != 0 && seen.epoch != 0)
-        RedisScript.fence.begin(keys: 2, arguments: 6, in: &output)
+        RedisScript.fence.begin(keys: 2, arguments: 7, in: &output)
         output.appendRoomKeys(room, names)
         output.appendArgument(term: term)
         output.appendArgument(hexadecimal: freshEpoch)
@@ -78,6 +83,7 @@ package struct FenceCall {
         output.appendArgument(decimal: min(seen.offset, ScriptText.largest - 1))
         output.appendArgument(hexadecimal: seen.epoch)
         output.appendArgument(term: seenTerm)
+        output.appendArgument(mayVouch ? "1" : "0")
     }
 }
 
@@ -86,7 +92,7 @@ package struct FenceCall {
 package enum FenceResult: Equatable, Sendable {
     /// Nothing is missing: vouched for.
     case kept(RoomRecord)
-    /// Something is missing: the room has got a new epoch.
+    /// Something is missing, or nobody vouched in time: the room has got a new epoch.
     case renewed(RoomRecord)
     /// The room is in another epoch than the one that was seen; this node cannot vouch for it, nothing was changed.
     case otherEpoch(RoomRecord)

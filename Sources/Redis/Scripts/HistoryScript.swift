@@ -239,22 +239,20 @@ package struct HistoryResult {
         guard start > 0, start <= record.top.offset, state != .otherEpoch, state != .ahead, state != .tooMuch,
             isReverse ? count <= start : count - 1 <= record.top.offset - start
         else { return nil }
+        var areStrings = true
+        reply.forEach(from: HistoryResult.head) { if $0.kind != .bulk { areStrings = false } }
+        guard areStrings else { return nil }
     }
 
     /// Number of entries.
     package var count: Int { max(0, reply.count - HistoryResult.head) }
 
-    /// The offset of an entry, which must exist.
-    package func offset(at index: Int) -> UInt64 {
-        precondition(index >= 0 && index < count)
-        return isReverse ? start - UInt64(index) : start + UInt64(index)
-    }
-
-    /// The members of an entry's publication; empty when there is no such entry.
-    package func fields(at index: Int) -> UnsafeRawBufferPointer {
-        guard index >= 0, let element = reply[HistoryResult.head + index], element.kind == .bulk else {
-            return UnsafeRawBufferPointer(start: nil, count: 0)
+    /// Hands every entry to `body`, in the order of the reading: its offset and the members of its publication.
+    package func forEachEntry(_ body: (_ offset: UInt64, _ fields: UnsafeRawBufferPointer) -> Void) {
+        var index: UInt64 = 0
+        reply.forEach(from: HistoryResult.head) { entry in
+            body(isReverse ? start - index : start + index, entry.bytes)
+            index += 1
         }
-        return element.bytes
     }
 }

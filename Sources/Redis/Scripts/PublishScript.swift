@@ -63,7 +63,7 @@ package struct PublishCall {
     /// The members of the publication object.
     package var fields: UnsafeRawBufferPointer
     /// Who the idempotency key belongs to, and the key; both bounded by the caller. Nil: none.
-    package var idempotency: (sender: [UInt8], key: [UInt8])?
+    package var idempotency: (sender: UnsafeRawBufferPointer, key: UnsafeRawBufferPointer)?
     /// The caller's term.
     package var term: RedisTerm
     /// A fresh random epoch, in case the room needs one; not 0, never used twice.
@@ -78,7 +78,7 @@ package struct PublishCall {
     package init(
         room: UnsafeRawBufferPointer, fields: UnsafeRawBufferPointer, term: RedisTerm, freshEpoch: UInt64,
         historySize: Int, historyTTL: Duration, seen: RoomPosition? = nil,
-        idempotency: (sender: [UInt8], key: [UInt8])? = nil
+        idempotency: (sender: UnsafeRawBufferPointer, key: UnsafeRawBufferPointer)? = nil
     ) {
         self.room = room
         self.fields = fields
@@ -96,15 +96,8 @@ package struct PublishCall {
         RedisScript.publish.begin(keys: idempotency == nil ? 2 : 3, arguments: 7, in: &output)
         output.appendRoomKeys(room, names)
         if let idempotency {
-            let sender = idempotency.sender.reduce(0) { $0 + (PublishCall.isEncoded($1) ? 3 : 1) }
-            output.appendArgumentLength(names.channelLength(room) + 4 + sender + idempotency.key.count)
-            let start = output.count
-            names.appendKey(
-                .idempotency(sender: idempotency.sender, key: idempotency.key), of: room, to: &output)
-            precondition(
-                output.count - start == names.channelLength(room) + 4 + sender + idempotency.key.count,
-                "the announced length is the key's")
-            output.endArgument()
+            names.appendIdempotencyArgument(
+                sender: idempotency.sender, key: idempotency.key, of: room, to: &output)
         }
         output.appendArgument(term: term)
         output.appendArgument(hexadecimal: freshEpoch)
@@ -113,11 +106,6 @@ package struct PublishCall {
         output.appendArgument(decimal: seen?.offset ?? 0)
         output.appendArgument(epoch: seen?.epoch ?? 0)
         output.appendArgument(fields)
-    }
-
-    private static func isEncoded(_ byte: UInt8) -> Bool {
-        byte == UInt8(ascii: "%") || byte == UInt8(ascii: "{") || byte == UInt8(ascii: "}")
-            || byte == UInt8(ascii: ":")
     }
 }
 

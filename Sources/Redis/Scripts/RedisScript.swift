@@ -3,9 +3,9 @@
 // twice.
 //
 // Written by the engine on its loop into a command link's output. Names, bytes and numbers only ever travel as KEYS and
-// ARGV (RC-06). Every script touches the keys of one slot only. Load all of them first on each new connection
-// (`appendLoad`): then NOSCRIPT needs a SCRIPT FLUSH under the feet of a living connection. EVAL would do, too, but
-// since 7.4 the server may forget what only EVAL brought.
+// ARGV (RC-06). Every script but `audit` touches the keys of one slot only. Load all of them first on each new
+// connection (`appendLoad`): then NOSCRIPT needs a SCRIPT FLUSH under the feet of a living connection. EVAL would do,
+// too, but since 7.4 the server may forget what only EVAL brought.
 
 package import Bytes
 import Reactor
@@ -40,7 +40,9 @@ package final class RedisScript: Sendable {
     }
 
     /// Every script, in the order in which a new connection loads them.
-    package static let all: [RedisScript] = [publish, history, position, fence, announceTerm, renewTerm]
+    package static let all: [RedisScript] = [
+        publish, publishOnce, history, position, audit, fence, announceTerm, leaveTerm, beat,
+    ]
 
     /// Begins a call with `keys` keys and `arguments` others, which the caller appends in this order.
     package func begin(keys: Int, arguments: Int, in output: inout ByteBuffer) {

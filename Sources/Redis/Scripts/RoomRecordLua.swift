@@ -10,9 +10,8 @@
 
 /// The common opening of the room scripts.
 enum RoomRecordLua {
-    /// KEYS[1] stream, KEYS[2] record, ARGV[1] the caller's term, ARGV[2] a fresh epoch in case one is needed.
-    static let opening = #"""
-        local RECORD_TTL = 2592000000
+    /// Numbers and epochs as records hold them.
+    static let reading = #"""
         local TOP_LIMIT = 9007199254740990
         local function int(v)
           if v and #v > 0 and #v <= 16 and not string.find(v, '[^0-9]') then
@@ -21,7 +20,17 @@ enum RoomRecordLua {
           end
         end
         local function dec(n) return string.format('%.0f', n) end
-        local function is_epoch(v) return v and #v == 16 and not string.find(v, '[^0-9a-f]') end
+        local function is_epoch(v)
+          return v and #v == 16 and not string.find(v, '[^0-9a-f]') and string.find(v, '[^0]')
+        end
+
+        """#
+
+    /// KEYS[1] stream, KEYS[2] record, ARGV[1] the caller's term, ARGV[2] a fresh epoch in case one is needed.
+    static let opening = reading + renewing
+
+    private static let renewing = #"""
+        local RECORD_TTL = 2592000000
         local function order(t) return t and int(string.match(t, '^(%d+)%.')) end
         local function newer(t) return (order(t) or -1) > (order(ARGV[1]) or -1) end
         local function record_ttl(ttl) return dec(math.max(RECORD_TTL, 2 * ttl)) end

@@ -155,11 +155,20 @@ extension ByteBuffer {
     /// Appends the keys of the room's stream and record as two arguments.
     mutating func appendRoomKeys(_ room: UnsafeRawBufferPointer, _ names: RedisNames) {
         let length = names.channelLength(room) + 2
+        appendRoomKey(.stream, room, names, length)
+        appendRoomKey(.position, room, names, length)
+    }
+
+    /// Appends the key of the room's record as one argument.
+    mutating func appendRecordKey(_ room: UnsafeRawBufferPointer, _ names: RedisNames) {
+        appendRoomKey(.position, room, names, names.channelLength(room) + 2)
+    }
+
+    private mutating func appendRoomKey(
+        _ key: RedisNames.RoomKey, _ room: UnsafeRawBufferPointer, _ names: RedisNames, _ length: Int
+    ) {
         appendArgumentLength(length)
-        names.appendKey(.stream, of: room, to: &self)
-        endArgument()
-        appendArgumentLength(length)
-        names.appendKey(.position, of: room, to: &self)
+        names.appendKey(key, of: room, to: &self)
         endArgument()
     }
 

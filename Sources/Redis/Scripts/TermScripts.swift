@@ -1,16 +1,21 @@
 // The registry of terms: which life of the master counts, which nodes there are, and whether everybody who served rooms
-// in the life before has fenced them. Called once after each new connection (announce) and each second (renew).
+// in the life before has fenced them. Called once after each new connection (announce), each second (beat, in a file of
+// its own) and at an orderly end (leave).
 //
-// One hash, so one slot: n number, i life, a when it was announced (ms, Redis' clock), k open or not; L:<node> when the
-// node's lease ends; W:<node> the node is waited for; F:<node> it has fenced before the term was open. The hash lives
-// in the store that may have lost data: so nodes bring along what they remember, and a number never falls below one
-// that a living node knows. Bounded by the nodes of a cluster; a node is forgotten one lease after its last call, by
-// the others' calls.
+// One hash, so one slot: n number, i life, a when it was announced (ms, Redis' clock), k open or not, x somebody left
+// without having fenced; L:<node> when the node's lease ends; W:<node> the node is waited for; F:<node> it is not to be
+// waited for: it has fenced before the term was open, or has left. The hash lives in the store that may have lost data:
+// so nodes bring along what they remember, and a number never falls below one that a living node knows. Bounded by the
+// nodes of a cluster; a node is forgotten one lease after its last call, by the others' calls.
+//
+// A term that opens although somebody has not fenced gets the next number at that moment: who is missing may have seen
+// more than those who vouched, so what they vouched for in the lower number does not count, and each room gets a new
+// epoch when it is first touched.
 
 package import Bytes
 
 /// The scripts' common opening. KEYS[1] registry.
-private let registryOpening = #"""
+let registryOpening = #"""
     local REGISTRY_TTL = 86400000
     local function int(v)
       if v and #v > 0 and #v <= 16 and not string.find(v, '[^0-9]') then
@@ -49,6 +54,10 @@ private let registryOpening = #"""
       local awaited, living = scan(lease, open)
       if not open and (awaited == 0 or now - announced >= lease) then
         open = true
+        if awaited > 0 or redis.call('HGET', KEYS[1], 'x') == '1' then
+          number = number + 1
+          put('n', dec(number))
+        end
         put('k', '1')
         for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
           local kind = string.sub(field, 1, 2)
@@ -75,7 +84,7 @@ extension RedisScript {
         local number, announced, open = int(r[1]), int(r[3]) or now, r[4] == '1'
         if not number or r[2] ~= ARGV[1] or number < int(ARGV[3]) then
           number, announced, open = math.max(number or 0, int(ARGV[3])) + 1, now, false
-          put('n', dec(number), 'i', ARGV[1], 'a', dec(now), 'k', '0')
+          put('n', dec(number), 'i', ARGV[1], 'a', dec(now), 'k', '0', 'x', '0')
           for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
             local kind = string.sub(field, 1, 2)
             if kind == 'L:' then put('W:' .. string.sub(field, 3), '1') end
@@ -91,22 +100,21 @@ extension RedisScript {
         return settle(number, announced, open, lease)
         """#)
 
-    /// KEYS registry. ARGV term, node, lease, `1` when the node has fenced. Answers as `announceTerm`, or `{9, term}`.
-    package static let renewTerm = RedisScript(
-        "renew_term", registryOpening,
+    /// KEYS registry. ARGV term, node, lease. Answers as `announceTerm`, or `{9, term}`.
+    package static let leaveTerm = RedisScript(
+        "leave_term", registryOpening,
         #"""
-        local lease = tonumber(ARGV[3])
         local r = redis.call('HMGET', KEYS[1], 'n', 'i', 'a', 'k')
-        local number = int(r[1])
+        local number, open = int(r[1]), r[4] == '1'
         if not number or not r[2] then return {9, ''} end
         local term = dec(number) .. '.' .. r[2]
         if term ~= ARGV[1] then return {9, term} end
-        put('L:' .. ARGV[2], dec(now + lease))
-        if ARGV[4] == '1' and r[4] ~= '1' then
+        if not open then
           put('F:' .. ARGV[2], '1')
-          redis.call('HDEL', KEYS[1], 'W:' .. ARGV[2])
+          if redis.call('HDEL', KEYS[1], 'W:' .. ARGV[2]) == 1 then put('x', '1') end
         end
-        return settle(number, int(r[3]) or now, r[4] == '1', lease)
+        redis.call('HDEL', KEYS[1], 'L:' .. ARGV[2])
+        return settle(number, int(r[3]) or now, open, tonumber(ARGV[3]))
         """#)
 }
 
@@ -143,39 +151,39 @@ package struct AnnounceTermCall {
         registry.withUnsafeBytes { output.appendArgument($0) }
         output.appendArgument(hexadecimal: life)
         node.withUnsafeBytes { output.appendArgument($0) }
-        output.appendArgument(decimal: min(highestKnown, ScriptText.largest - 2))
+        output.appendArgument(decimal: min(highestKnown, ScriptText.largest - 3))
         output.appendArgument(milliseconds: lease)
         for other in remembered { other.withUnsafeBytes { output.appendArgument($0) } }
     }
 }
 
-/// Renewing a node's lease, telling that it has fenced, and asking whether the term is open.
-package struct RenewTermCall {
+/// Taking a node that ends in good order out of the registry, so that nobody waits for it. A node that is still awaited
+/// leaves without having vouched: the term then opens with the next number.
+package struct LeaveCall {
     /// The registry's key.
     package var registry: [UInt8]
+    /// The term that the node is in. It must be the one of the master's present life, or the node's absence would hide
+    /// what it has seen: a connection on which no term was announced or confirmed must not leave.
     package var term: RedisTerm
     /// This node's incarnation.
     package var node: [UInt8]
-    /// Every room that this node serves is fenced in this term.
-    package var hasFenced: Bool
     package var lease: Duration
 
-    package init(registry: [UInt8], term: RedisTerm, node: [UInt8], hasFenced: Bool, lease: Duration = .seconds(5)) {
+    package init(registry: [UInt8], term: RedisTerm, node: [UInt8], lease: Duration = .seconds(5)) {
         self.registry = registry
         self.term = term
         self.node = node
-        self.hasFenced = hasFenced
         self.lease = lease
     }
 
-    /// Appends the call, answered by an array (`TermResult`).
+    /// Appends the call, answered by an array (`TermResult`): the term as the others find it now. After `staleTerm`
+    /// nothing was removed; the node is forgotten when its lease ends.
     package func append(to output: inout ByteBuffer) {
-        RedisScript.renewTerm.begin(keys: 1, arguments: 4, in: &output)
+        RedisScript.leaveTerm.begin(keys: 1, arguments: 3, in: &output)
         registry.withUnsafeBytes { output.appendArgument($0) }
         output.appendArgument(term: term)
         node.withUnsafeBytes { output.appendArgument($0) }
         output.appendArgument(milliseconds: lease)
-        output.appendArgument(hasFenced ? "1" : "0")
     }
 }
 
@@ -189,20 +197,25 @@ package enum TermResult: Equatable, Sendable {
     case staleTerm(RedisTerm?)
 
     /// Reads the answer; nil when it is none.
-    package init?(_ reply: RedisReply) {
+    package init?(_ reply: RedisReply) { self.init(reply, at: 1) }
+
+    /// Reads the answer whose parts behind the state begin at `first`.
+    init?(_ reply: RedisReply, at first: Int) {
         guard let state = reply[0]?.integer else { return nil }
         if state == 9 {
-            self = .staleTerm(reply[1].flatMap { RedisTerm(parsing: $0.bytes) })
+            self = .staleTerm(reply[first].flatMap { RedisTerm(parsing: $0.bytes) })
             return
         }
-        guard state == 0 || state == 1, let number = ScriptText.offset(reply[1]),
-            let wait = ScriptText.offset(reply[2]), let awaited = ScriptText.offset(reply[3])
+        guard state == 0 || state == 1, let number = ScriptText.offset(reply[first]),
+            let wait = ScriptText.offset(reply[first + 1]), let awaited = ScriptText.offset(reply[first + 2])
         else { return nil }
         var nodes: [[UInt8]] = []
-        for index in 4..<max(4, reply.count) {
-            guard let node = reply[index], node.kind == .bulk else { return nil }
+        var areStrings = true
+        reply.forEach(from: first + 3) { node in
+            if node.kind != .bulk { areStrings = false }
             nodes.append(Array(node.bytes))
         }
+        guard areStrings else { return nil }
         self =
             state == 0
             ? .open(number: number, nodes: nodes)

@@ -209,10 +209,6 @@ import Testing
         (#"{"rooms": {"namespaces": {"a": {"maxMessageSize": "1MiB"}}}}"#, "rooms.namespaces.a.maxMessageSize"),
         (#"{"rooms": {"default": {"historySize": 5}}}"#, "rooms.default.historySize: and historyTTL go together"),
         (#"{"rooms": {"namespaces": {"a": {"historyTTL": "5s"}}}}"#, "rooms.namespaces.a.historySize: and historyTTL"),
-        (
-            #"{"engine": {"redis": {"url": "redis://h"}}, "rooms": {"default": {"historySize": 5,"historyTTL":"5s"}}}"#,
-            "rooms.default.historySize: is not built yet with engine.redis.url"
-        ),
     ])
     func `an impossible combination is refused by the key to change`(file: String, expected: String) {
         let lines = problems(file)

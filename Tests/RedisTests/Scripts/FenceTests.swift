@@ -129,6 +129,55 @@ struct FenceTests {
         #expect(try room.read(.recover, since: at(7, epoch)).state == .otherEpoch)
     }
 
+    @Test("a node that comes late vouches for nothing: a room that nobody vouched for is renewed, though all is there")
+    func lateVouching() throws {
+        try room.publish(1...5)
+        let snapshot = try room.snapshot()
+        try room.publish(6...8)
+        let old = try room.position().top.epoch
+        try room.restore(snapshot)
+        room.term = second
+        // This one saw five; the one that saw eight is missing and must not find its offsets given away again.
+        guard case .renewed(let record) = try room.fence(at(5, old), in: first, late: true) else {
+            throw CancellationError()
+        }
+        #expect(record.top.offset == 5 && record.top.epoch != old && record.previous == at(5, old))
+        #expect(try room.publish("x6") == at(6, record.top.epoch))
+        #expect(try room.fence(at(5, old), in: first, late: true) == .otherEpoch(try room.position()))
+        #expect(try room.read(.recover, since: at(5, old)).texts == ["x6"])
+        #expect(try room.read(.recover, since: at(8, old)).state == .otherEpoch)
+        try client.expectEveryKeyToExpire()
+    }
+
+    @Test("a node that comes late to a room that others vouched for is compared as ever")
+    func lateAfterOthers() throws {
+        try room.publish(1...5)
+        let top = try room.position().top
+        room.term = second
+        #expect(try room.fence(top, in: first) == .kept(RoomRecord(top: top, previous: nil)))
+        try room.publish("m6")
+        let record = RoomRecord(top: at(6, top.epoch), previous: nil)
+        #expect(try room.fence(at(4, top.epoch), in: first, late: true) == .kept(record))
+        #expect(try room.fence(top, in: first, late: true) == .kept(record))
+        guard case .renewed(let renewed) = try room.fence(at(6, top.epoch), in: first, late: true) else {
+            throw CancellationError()
+        }
+        #expect(renewed.previous == top && renewed.top.offset == 6)
+    }
+
+    @Test("a node that comes late to a room whose record is gone, or that is in a later term, is told")
+    func lateElse() throws {
+        let top = try room.publish("m1")
+        try client.command([Array("DEL".utf8), client.key(.position, room.name)])
+        room.term = second
+        guard case .renewed(let record) = try room.fence(top, in: first, late: true) else {
+            throw CancellationError()
+        }
+        #expect(record.top.offset == 0)
+        room.term = first
+        #expect(try room.fence(top, in: first, late: true) == .staleTerm(second))
+    }
+
     @Test("within one life a position above the top is a loss, too", arguments: [true, false])
     func sameTerm(_ byPublishing: Bool) throws {
         try room.publish(1...5)

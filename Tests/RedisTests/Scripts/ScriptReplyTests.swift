@@ -38,16 +38,65 @@ struct ScriptReplyTests {
                 _ = PositionResult(reply)
                 _ = FenceResult(reply)
                 _ = TermResult(reply)
+                _ = BeatResult(reply)
+                _ = PublishOnceResult(reply)
+                AuditResult(reply, rooms: count)?.forEach { index, _ in #expect(index < count) }
                 for mode in [HistoryMode.forward, .reverse, .recover] {
                     guard case .result(let result)? = HistoryResult.read(reply, mode: mode) else { continue }
-                    for index in -1...result.count { _ = result.fields(at: index) }
-                    for index in 0..<result.count {
-                        let offset = result.offset(at: index)
+                    result.forEachEntry { offset, _ in
                         #expect(offset > 0 && offset <= result.record.top.offset)
                     }
                 }
             }
             #expect(read != nil)
+        }
+    }
+
+    @Test("an array is walked from any position, also over nested ones; other values have no elements")
+    func walking() {
+        func walk(_ text: String, _ first: Int) -> [Answer]? {
+            parse(text) { reply in
+                var answers: [Answer] = []
+                reply.forEach(from: first) { answers.append(Answer($0)) }
+                return answers
+            }
+        }
+        let nested = "*4\r\n:1\r\n*2\r\n:2\r\n*1\r\n:3\r\n*0\r\n$1\r\nx\r\n"
+        let all: [Answer] = [.integer(1), .array([.integer(2), .array([.integer(3)])]), .array([]), .text([120])]
+        for first in -1...6 { #expect(walk(nested, first) == Array(all.dropFirst(max(0, first)))) }
+        for text in [":7\r\n", "$1\r\nx\r\n", "*0\r\n", "*-1\r\n"] { #expect(walk(text, 0) == []) }
+    }
+
+    @Test("what is not whole in an answer makes it none: audits, beats, entries that are no strings")
+    func strictness() {
+        let record = "*4\r\n:5\r\n$16\r\n00000000000000a1\r\n$0\r\n\r\n:0\r\n"
+        func audit(_ elements: String, _ rooms: Int) -> [RoomRecord?]? {
+            let result: [RoomRecord?]?? = parse("*2\r\n" + elements) { reply in
+                guard let result = AuditResult(reply, rooms: rooms) else { return nil }
+                var records: [RoomRecord?] = []
+                result.forEach { _, record in records.append(record) }
+                return records
+            }
+            return result ?? nil
+        }
+        #expect(audit(record + "$-1\r\n", 2) == [RoomRecord(top: at(5, 0xA1), previous: nil), nil])
+        #expect(audit(record + "$-1\r\n", 3) == nil)
+        #expect(audit(record + ":0\r\n", 2) == nil)
+        #expect(audit(record + record.replacing("a1", with: "A1"), 2) == nil)
+        #expect(audit(record + record.replacing("*4", with: "*5") + ":0\r\n", 2) == nil)
+
+        let replication = String(repeating: "b", count: 40)
+        func beat(_ id: String) -> BeatResult? {
+            parse("*5\r\n:0\r\n$\(id.count)\r\n\(id)\r\n:7\r\n:0\r\n:0\r\n") { BeatResult($0) } ?? nil
+        }
+        #expect(beat(replication)?.result == .open(number: 7, nodes: []))
+        #expect(beat(replication)?.replication == bytes(replication))
+        #expect(beat("") == nil && beat(replication + "b") == nil)
+
+        let head = ":0\r\n:5\r\n$16\r\n00000000000000a1\r\n$0\r\n\r\n:0\r\n:1\r\n:1\r\n"
+        for (entry, isRead) in [("$1\r\nx\r\n", true), (":1\r\n", false), ("$-1\r\n", false), ("*0\r\n", false)] {
+            let text = "*8\r\n" + head + entry
+            #expect(parse(text) { HistoryResult.read($0, mode: .forward) != nil } == isRead, "\(entry)")
         }
     }
 

@@ -45,13 +45,16 @@ final class ScriptRoom {
         return try client.call(
             .publish,
             { output in
-                name.withUnsafeBytes { room in
-                    fields.withUnsafeBytes { fields in
-                        PublishCall(
-                            room: room, fields: fields, term: term, freshEpoch: epoch, historySize: size,
-                            historyTTL: ttl, seen: seen,
-                            idempotency: key.map { (Array($0.0.utf8), Array($0.1.utf8)) }
-                        ).append(to: &output, names: client.names)
+                name.withRaw { room in
+                    fields.withRaw { fields in
+                        bytes(key?.0 ?? "").withRaw { sender in
+                            bytes(key?.1 ?? "").withRaw { name in
+                                PublishCall(
+                                    room: room, fields: fields, term: term, freshEpoch: epoch, historySize: size,
+                                    historyTTL: ttl, seen: seen, idempotency: key == nil ? nil : (sender, name)
+                                ).append(to: &output, names: client.names)
+                            }
+                        }
                     }
                 }
             }, { try #require(PublishResult($0), "the answer is one: \(Answer($0))") })
@@ -90,10 +93,11 @@ final class ScriptRoom {
                 case .staleTerm: return nil
                 case .result(let result):
                     var read = Read(state: result.state, record: result.record, oldest: result.oldest)
-                    for index in 0..<result.count {
-                        read.offsets.append(result.offset(at: index))
-                        read.fields.append(Array(result.fields(at: index)))
+                    result.forEachEntry { offset, fields in
+                        read.offsets.append(offset)
+                        read.fields.append(Array(fields))
                     }
+                    #expect(read.fields.count == result.count)
                     return read
                 }
             })
@@ -123,17 +127,36 @@ final class ScriptRoom {
         return record
     }
 
-    func fence(_ seen: RoomPosition, in seenTerm: RedisTerm) throws -> FenceResult {
+    func fence(_ seen: RoomPosition, in seenTerm: RedisTerm, late: Bool = false) throws -> FenceResult {
         let epoch = fresh()
         return try client.call(
             .fence,
             { output in
                 name.withUnsafeBytes { room in
                     FenceCall(
-                        room: room, term: term, freshEpoch: epoch, historyTTL: ttl, seen: seen, seenTerm: seenTerm
+                        room: room, term: term, freshEpoch: epoch, historyTTL: ttl, seen: seen, seenTerm: seenTerm,
+                        mayVouch: !late
                     ).append(to: &output, names: client.names)
                 }
             }, { try #require(FenceResult($0), "the answer is one: \(Answer($0))") })
+    }
+
+    /// Publishes as a room without history does.
+    func publishOnce(_ text: String, _ sender: String, _ key: String) throws -> PublishOnceResult? {
+        try client.call(.publishOnce, { writePublishOnce(text, sender, key, to: &$0) }, { PublishOnceResult($0) })
+    }
+
+    func writePublishOnce(_ text: String, _ sender: String, _ key: String, to output: inout ByteBuffer) {
+        name.withRaw { room in
+            bytes(text).withRaw { fields in
+                bytes(sender).withRaw { sender in
+                    bytes(key).withRaw {
+                        PublishOnceCall(room: room, fields: fields, sender: sender, key: $0)
+                            .append(to: &output, names: client.names)
+                    }
+                }
+            }
+        }
     }
 
     /// What the store holds of the room, to be put back later: an older snapshot.

@@ -110,6 +110,9 @@ final class ScriptClient {
     init(path: String) throws {
         names = try #require(RedisNames(prefix: "martlet"))
         descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
+        // A message that never comes fails its test instead of stopping it.
+        var patience = timeval(tv_sec: 20, tv_usec: 0)
+        setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &patience, socklen_t(MemoryLayout<timeval>.size))
         var address = sockaddr_un()
         address.sun_family = sa_family_t(AF_UNIX)
         withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8) }
@@ -143,7 +146,7 @@ final class ScriptClient {
             if let reply = reader.next() { return try read(reply) }
             try #require(reader.fault == nil, "the server speaks RESP2")
             let got = recv(descriptor, &piece, piece.count, 0)
-            guard got > 0 else { throw POSIXError(.ECONNRESET) }
+            guard got > 0 else { throw POSIXError(got == 0 ? .ECONNRESET : .ETIMEDOUT) }
             piece.withUnsafeBytes { reader.feed(UnsafeRawBufferPointer(rebasing: $0[..<got])) }
         }
     }
@@ -183,6 +186,19 @@ final class ScriptClient {
     func key(_ key: RedisNames.RoomKey, _ room: [UInt8]) -> [UInt8] {
         var output = ByteBuffer()
         room.withUnsafeBytes { names.appendKey(key, of: $0, to: &output) }
+        return Array(output.bytes)
+    }
+
+    /// The key of an idempotent publish.
+    func idempotencyKey(_ sender: String, _ key: String, _ room: [UInt8]) -> [UInt8] {
+        var output = ByteBuffer()
+        room.withRaw { room in
+            bytes(sender).withRaw { sender in
+                bytes(key).withRaw {
+                    names.appendIdempotencyKey(sender: sender, key: $0, of: room, to: &output)
+                }
+            }
+        }
         return Array(output.bytes)
     }
 
