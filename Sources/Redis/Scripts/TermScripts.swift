@@ -8,6 +8,10 @@
 // so nodes bring along what they remember, and a number never falls below one that a living node knows. Bounded by the
 // nodes of a cluster; a node is forgotten one lease after its last call, by the others' calls.
 //
+// A new life waits for the nodes that announcing ones remember and for those whose lease, as this store has it, still
+// runs. Older entries are not waited for: an old snapshot is full of nodes that ended long ago, and one that still lives
+// is remembered by the others.
+//
 // A term that opens although somebody has not fenced gets the next number at that moment: who is missing may have seen
 // more than those who vouched, so what they vouched for in the lower number does not count, and each room gets a new
 // epoch when it is first touched.
@@ -85,10 +89,11 @@ extension RedisScript {
         if not number or r[2] ~= ARGV[1] or number < int(ARGV[3]) then
           number, announced, open = math.max(number or 0, int(ARGV[3])) + 1, now, false
           put('n', dec(number), 'i', ARGV[1], 'a', dec(now), 'k', '0', 'x', '0')
-          for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
-            local kind = string.sub(field, 1, 2)
-            if kind == 'L:' then put('W:' .. string.sub(field, 3), '1') end
-            if kind == 'F:' then redis.call('HDEL', KEYS[1], field) end
+          local all = redis.call('HGETALL', KEYS[1])
+          for i = 1, #all, 2 do
+            local kind, living = string.sub(all[i], 1, 2), (int(all[i + 1]) or 0) > now
+            if kind == 'L:' and living then put('W:' .. string.sub(all[i], 3), '1') end
+            if kind == 'F:' or kind == 'L:' and not living then redis.call('HDEL', KEYS[1], all[i]) end
           end
         end
         local function await(node)

@@ -297,6 +297,23 @@ struct TermTests {
         #expect(nodes(try renew("a", 1)) == ["a"])
     }
 
+    @Test(
+        "a new life does not wait for nodes of an old snapshot whose lease has run out, unless somebody remembers them")
+    func oldSnapshot() throws {
+        for remembered in [[], ["gone"]] {
+            try client.command("FLUSHALL")
+            try client.command("HSET", "martlet:term", "n", "7", "i", "000000000000000b", "k", "1", "L:gone", "1")
+            let result = try announce("a", known: 7, remembered: remembered)
+            #expect(awaited(result) == 1 + remembered.count)
+            let opened = try renew("a", 8)
+            #expect(isOpen(opened, 8) == remembered.isEmpty)
+        }
+        try client.command("FLUSHALL")
+        try client.command(
+            "HSET", "martlet:term", "n", "7", "i", "000000000000000b", "k", "1", "L:there", "9000000000000000")
+        #expect(awaited(try announce("a", known: 7)) == 2)
+    }
+
     @Test("names of nodes are bytes")
     func names() throws {
         let odd = "x:y{}%\r\n\u{0}"
