@@ -19,7 +19,6 @@ package final class Client: ConnectionHandler {
     package weak var delegate: (any ClientDelegate)?
 
     private let loop: Loop
-    private let options: ClientOptions
     private var session: ClientSession
     private var kind: UInt8 = 0
     private var link: ConnectionID?
@@ -27,14 +26,14 @@ package final class Client: ConnectionHandler {
     private var candidates: [SocketAddress] = []
     /// Whether the session wants a connection: a look-up that took too long finds out that it does not any more.
     private var isOpening = false
-    private var isLookingUp = false
+    /// Hosts that are being looked up: at most one look-up each.
+    private var lookUps: Set<String> = []
     private var timer: (token: TimerToken, at: MonotonicTime)?
     private var isSettling = false
 
     /// A client on `loop` that does nothing until `connect`. `random` is replaced by tests.
     package init(loop: Loop, options: ClientOptions, random: (() -> UInt64)? = nil) {
         self.loop = loop
-        self.options = options
         session = ClientSession(
             options: options, sha1: { Digest.sha1($0, $1) },
             random: random
@@ -156,20 +155,21 @@ package final class Client: ConnectionHandler {
 
     private func begin() {
         isOpening = true
-        if let numeric = SocketAddress(host: options.url.host, port: options.url.port) {
+        let (host, port, name) = (session.url.host, session.url.port, session.url.hostField)
+        if let numeric = SocketAddress(host: host, port: port) {
             candidates = [numeric]
             return tryNext("")
         }
-        guard !isLookingUp else { return }  // its answer serves this attempt as well
-        isLookingUp = true
-        Resolver.resolve(options.url.host, port: options.url.port, on: loop) { [mailbox = Unchecked(self)] in
-            mailbox.value.lookedUp($0)
+        // The answer of one that is under way serves this attempt as well.
+        guard lookUps.insert(name).inserted else { return }
+        Resolver.resolve(host, port: port, on: loop) { [mailbox = Unchecked(self)] in
+            mailbox.value.lookedUp(name, $0)
         }
     }
 
-    private func lookedUp(_ answer: Resolver.Answer) {
-        isLookingUp = false
-        guard isOpening, link == nil else { return }
+    private func lookedUp(_ name: String, _ answer: Resolver.Answer) {
+        lookUps.remove(name)
+        guard isOpening, link == nil, session.url.hostField == name else { return }
         switch answer {
         case .found(let addresses):
             candidates = addresses

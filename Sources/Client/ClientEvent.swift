@@ -27,6 +27,12 @@ package struct ServerError: Error, Equatable, Sendable {
         default: false
         }
     }
+
+    /// Whether the same publish, sent again with the same key, may succeed: the engine is away (120), or it did not
+    /// answer in time (100). A rate limit is temporary, too, but for whoever published to know.
+    var isWorthRepeating: Bool {
+        isTemporary && (code == ErrorCode.engineUnavailable.rawValue || code == ErrorCode.internalError.rawValue)
+    }
 }
 
 /// Why a request failed.
@@ -45,6 +51,15 @@ package enum ClientError: Error, Equatable, Sendable {
     case queueFull
     /// The client is closed for good.
     case closed
+
+    /// Whether the request may have taken effect all the same.
+    package var isOutcomeUnknown: Bool {
+        switch self {
+        case .timeout, .connectionLost: true
+        case .refused(let error): error.code == ErrorCode.internalError.rawValue
+        case .notConnected, .notJSON, .queueFull, .closed: false
+        }
+    }
 }
 
 /// A position in a room's stream.
@@ -85,10 +100,15 @@ package struct RoomPublication: Equatable, Sendable {
 package struct RoomSubscription: Equatable, Sendable {
     /// Whether missed publications were asked for.
     package var wasRecovering = false
-    /// Whether all of them follow; false after asking means that some are lost.
+    /// Whether all of them follow. False after asking: some may be missing, so whoever shows the room loads it anew
+    /// (`Client.history`).
     package var isRecovered = false
+    /// Publications that follow this event and belong to it: missed ones, none of them seen before.
+    package var publications = 0
     /// Whether the next subscription can recover.
     package var isRecoverable = false
+    /// Where the room stands after these publications; nil when it cannot recover.
+    package var mark: StreamMark?
     /// Whether the server subscribed us on its own.
     package var isServerSide = false
     /// JSON; empty when there is none.
@@ -148,8 +168,8 @@ package enum ClientReply: Equatable, Sendable {
 
 /// What happens to a client.
 package enum ClientEvent: Equatable, Sendable {
-    /// An attempt begins; counts up from 1 since the last success.
-    case connecting(attempt: Int)
+    /// An attempt begins, at this gateway; counts up from 1 since the last success.
+    case connecting(attempt: Int, url: ClientURL)
     /// `node` names the server process, where it tells.
     case connected(client: String, version: String, node: String)
     case disconnected(Disconnection)

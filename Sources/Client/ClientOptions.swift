@@ -2,8 +2,9 @@
 
 /// Settings of one client; fixed for its life.
 package struct ClientOptions: Sendable {
-    /// Where to connect.
-    package var url: ClientURL
+    /// Gateways that serve the same rooms; at least one. The first attempt goes to a random one, so that clients spread
+    /// over them, and each further one to the next in this order.
+    package var urls: [ClientURL]
     /// The connection token; nil connects without one.
     package var token: String?
     /// What the client calls itself.
@@ -15,13 +16,22 @@ package struct ClientOptions: Sendable {
 
     /// Time for the TCP connection, the opening handshake and the reply to `connect`, each; then the attempt failed.
     package var openTimeout = Duration.seconds(10)
-    /// Time for the reply to a request; a publish is then repeated, a subscribe makes a new connection, others fail.
+    /// The same while another gateway is left to try: a machine that is switched off must not cost much.
+    package var switchTimeout = Duration.seconds(3)
+    /// Time for the reply to a request; a subscribe or a publish then makes a new connection, others fail.
     package var requestTimeout = Duration.seconds(10)
-    /// How often a publish is sent on living connections before it fails with a timeout.
-    package var publishAttempts = 3
+    /// How long a publish is repeated after the first attempt, always with the same key, when the connection was lost,
+    /// no answer came, or the server answered 100 or 120. Then it fails with the last error. Well below the 5 minutes
+    /// for which servers remember keys, so that no repetition can be published twice.
+    package var publishPatience = Duration.seconds(30)
+    /// First upper bound of the wait before a refused publish is sent again; doubles up to `publishBackoffCap`.
+    package var publishBackoffBase = Duration.milliseconds(200)
+    /// Largest upper bound of that wait.
+    package var publishBackoffCap = Duration.seconds(2)
     /// How much longer than the server's ping interval silence is taken for life; then the connection is given up.
     package var pingSlack = Duration.seconds(10)
-    /// First upper bound of the wait before a new connection; doubles up to `backoffCap`, always with full jitter.
+    /// First upper bound of the wait before a new connection, or after all gateways were tried in vain; doubles up to
+    /// `backoffCap`, always with full jitter.
     package var backoffBase = Duration.milliseconds(500)
     /// Largest upper bound of that wait.
     package var backoffCap = Duration.seconds(20)
@@ -34,7 +44,7 @@ package struct ClientOptions: Sendable {
     package var queueCount = 1000
     /// Bytes of their data; more fail with `queueFull`.
     package var queueBytes = 1 << 20
-    /// Publishes that are sent and not answered at a time; the others wait in the queue.
+    /// Rooms with a publish that is sent and not answered; the others wait. A room has one at a time.
     package var inFlight = 32
     /// Rooms that can be subscribed; more are refused.
     package var rooms = 1024
@@ -43,6 +53,9 @@ package struct ClientOptions: Sendable {
     /// Largest message from the server; a larger one closes the connection with 1009.
     package var messageBytes = 4 << 20
 
-    /// The defaults for `url`.
-    package init(url: ClientURL) { self.url = url }
+    /// The defaults for gateways at `urls`.
+    package init(urls: [ClientURL]) {
+        precondition(!urls.isEmpty, "a client needs a gateway")
+        self.urls = urls
+    }
 }

@@ -15,8 +15,8 @@ extension ClientSession {
         }
         socket = ClientSocket(nonce: nonce, sha1: sha1, messageBytes: options.messageBytes)
         output.removeAll()
-        socket.start(options.url, to: &output)
-        state = .handshaking(until: now + options.openTimeout)
+        socket.start(url, to: &output)
+        state = .handshaking(until: now + openTimeout)
     }
 
     /// The connection could not be made, or is gone.
@@ -39,10 +39,12 @@ extension ClientSession {
             case .text(let text): handle(text, now)
             case .closed(let code, let reason): goodbye(code.map(UInt32.init), reason, now)
             case .refused(let status, let reason):
-                // 4xx says that asking again the same way is useless, but for "too early" and "too many".
-                let isFinal = (400..<500).contains(status) && ![408, 425, 429].contains(status)
+                // 4xx says that asking again the same way is useless, but for "too early" and "too many". It is final
+                // when every gateway says so.
+                let isUseless = (400..<500).contains(status) && ![408, 425, 429].contains(status)
+                round.refusals = isUseless ? round.refusals + 1 : 0
                 let end = Disconnection(cause: .handshake(status: status), code: 0, reason: reason)
-                drop(end, link: .close, now: now, isFinal: isFinal)
+                drop(end, link: .close, now: now, isFinal: round.refusals >= options.urls.count)
             case .violation(let code, let reason):
                 let end = Disconnection(cause: .protocolViolation, code: UInt32(code.rawValue), reason: reason)
                 drop(end, link: .close, now: now, isFinal: !ReconnectPolicy.reconnects(after: end.code))
@@ -63,11 +65,13 @@ extension ClientSession {
         case .connected:
             if let silenceLimit, now >= lastHeard + silenceLimit {
                 let end = Disconnection(cause: .network, code: 0, reason: "no ping from the server")
-                return drop(end, link: .close, now: now)
+                drop(end, link: .close, now: now)
+                break
             }
             expire(now)
             pump(now)
         }
+        for publish in publishes.expired(now: now) { settle(publish, .failure(publish.failure ?? .timeout)) }
     }
 
     var isLinked: Bool {
@@ -77,11 +81,17 @@ extension ClientSession {
         }
     }
 
+    /// How long each stage of the current attempt may take.
+    var openTimeout: Duration {
+        let isLast = round.failures + 1 >= options.urls.count
+        return isLast ? options.openTimeout : min(options.openTimeout, options.switchTimeout)
+    }
+
     mutating func open(_ now: MonotonicTime) {
         attempt += 1
-        state = .opening(until: now + options.openTimeout)
+        state = .opening(until: now + openTimeout)
         links.append(.open)
-        events.append(.connecting(attempt: attempt))
+        events.append(.connecting(attempt: attempt, url: url))
     }
 
     private mutating func authenticate(_ now: MonotonicTime) {
@@ -109,25 +119,19 @@ extension ClientSession {
         while let oldest = pending.first, now >= oldest.deadline {
             pending.removeFirst()
             switch oldest.kind {
-            case .connect, .subscribe:
+            case .connect, .subscribe, .publish:
+                if case .publish(let room) = oldest.kind { publishes.unanswered(room) }
                 let end = Disconnection(cause: .network, code: 0, reason: "no reply from the server")
                 return drop(end, link: .close, now: now)
             case .unsubscribe: break
             case .ping(let request), .presence(let request), .history(let request, _):
                 events.append(.answered(request, .failure(.timeout)))
-            case .publish(let publish):
-                inFlight -= 1
-                if publish.attempts < options.publishAttempts {
-                    queue.insert(publish, at: 0)
-                } else {
-                    settle(publish, .failure(.timeout))
-                }
             }
         }
     }
 
     /// Ends the connection: says so, keeps what can be repeated, fails the rest, and plans the next attempt unless the
-    /// end is final. `wait` replaces the back-off.
+    /// end is final. `wait` is what the server asks for, or the user.
     mutating func drop(
         _ end: Disconnection, link: LinkRequest?, now: MonotonicTime, isFinal: Bool = false, wait: Duration? = nil
     ) {
@@ -137,41 +141,48 @@ extension ClientSession {
             socket.close(code, to: &output, mask: UInt32(truncatingIfNeeded: random.next()))
             links.append(link)
         }
-        let wasStable = if case .connected(let since) = state { now >= since + options.stableAfter } else { false }
+        let since: MonotonicTime? = if case .connected(let since) = state { since } else { nil }
+        let wasStable = since.map { now >= $0 + options.stableAfter } ?? false
         if wasStable { backoff.reset() }
+        if case .handshake = end.cause {} else { round.refusals = 0 }
         state = .closed
         silenceLimit = nil
         releasePending(.connectionLost)
         for room in roomOrder { rooms[room]?.state = .waiting(until: nil) }
         if isFinal {
-            for publish in queue { settle(publish, .failure(.closed)) }
-            queue = []
+            for publish in publishes.removeAll() { settle(publish, .failure(.closed)) }
         } else {
-            let jittered = backoff.next(using: &random)
-            // A server's hint is taken as it is, unless connections keep failing: then it can only lengthen the wait.
-            let delay = wait.map { wasStable || end.cause == .local ? $0 : max($0, jittered) } ?? jittered
+            if since == nil { round.failures += 1 } else { round = Round() }
+            let isTrusted = wasStable || end.cause == .local
+            let delay = nextWait(wait, wasConnected: since != nil, isTrusted: isTrusted)
+            gateway = (gateway + 1) % options.urls.count
             end.retryIn = delay
             state = .waiting(until: now + delay)
         }
         events.append(.disconnected(end))
     }
 
-    /// Publishes go back to the queue, everything else fails.
+    /// The wait before the next attempt. None while there are gateways that this round has not tried: one that is dead
+    /// costs its clients no more than the attempt. `wait` is taken as it is from whoever `isTrusted`; when connections
+    /// keep failing it can only lengthen the wait.
+    private mutating func nextWait(_ wait: Duration?, wasConnected: Bool, isTrusted: Bool) -> Duration {
+        if isTrusted, let wait { return wait }
+        round.wait = max(round.wait, wait ?? .zero)
+        guard wasConnected || round.failures >= options.urls.count else { return .zero }
+        defer { (round.failures, round.wait) = (0, .zero) }
+        return max(round.wait, backoff.next(using: &random))
+    }
+
+    /// Publishes stay in their queue, everything else fails.
     private mutating func releasePending(_ error: ClientError) {
-        var unanswered: [Publish] = []
         for entry in pending {
             switch entry.kind {
-            case .connect, .subscribe, .unsubscribe: break
+            case .connect, .subscribe, .unsubscribe, .publish: break
             case .ping(let request), .presence(let request), .history(let request, _):
                 events.append(.answered(request, .failure(error)))
-            case .publish(var publish):
-                publish.attempts -= 1  // the connection failed, not the publish
-                unanswered.append(publish)
             }
         }
         pending = []
-        inFlight = 0
-        guard !unanswered.isEmpty else { return }
-        queue = (unanswered + queue).sorted { $0.request.number < $1.request.number }
+        publishes.interrupted()
     }
 }

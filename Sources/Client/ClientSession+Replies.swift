@@ -32,7 +32,7 @@ extension ClientSession {
             }
         case .published(let id, let mark):
             reply(id, now) { session, entry in
-                if case .publish(let publish) = entry.kind { session.settle(publish, .success(.published(mark))) }
+                if case .publish(let room) = entry.kind { session.published(room, mark) }
             }
         case .presence(let id, let peers):
             reply(id, now) { session, entry in
@@ -53,7 +53,7 @@ extension ClientSession {
                 switch entry.kind {
                 case .ping(let request): session.answer(request, .pong(now.since(entry.sent)))
                 // A reply without a result is an empty result.
-                case .publish(let publish): session.settle(publish, .success(.published(nil)))
+                case .publish(let room): session.published(room, nil)
                 case .subscribe(let room): session.activate(room, id, Entrance(), now)
                 case .presence(let request): session.answer(request, .presence([]))
                 case .history(let request, _): session.answer(request, .history([], nil))
@@ -79,7 +79,6 @@ extension ClientSession {
     ) {
         guard let index = pending.firstIndex(where: { $0.id == id }) else { return }
         let entry = pending.remove(at: index)
-        if case .publish = entry.kind { inFlight -= 1 }
         body(&self, entry)
         pump(now)
     }
@@ -88,10 +87,22 @@ extension ClientSession {
         events.append(.answered(request, .success(reply)))
     }
 
+    private mutating func published(_ room: String, _ mark: StreamMark?) {
+        guard let publish = publishes.answered(room) else { return }
+        settle(publish, .success(.published(mark)))
+    }
+
+    private mutating func publishFailed(_ room: String, _ error: ServerError, _ now: MonotonicTime) {
+        guard error.isWorthRepeating else {
+            if let publish = publishes.answered(room) { settle(publish, .failure(.refused(error))) }
+            return
+        }
+        let over = publishes.failed(room, .refused(error), retryAfter: error.retryAfter, now: now, using: &random)
+        if let over { settle(over, .failure(over.failure ?? .refused(error))) }
+    }
+
     /// A publish has its answer.
     mutating func settle(_ publish: Publish, _ result: Result<ClientReply, ClientError>) {
-        unansweredCount -= 1
-        unansweredBytes -= publish.data.count
         events.append(.answered(publish.request, result))
     }
 
@@ -103,7 +114,7 @@ extension ClientSession {
             drop(end, link: .close, now: now, isFinal: !error.isTemporary, wait: wait)
         case .subscribe(let room): subscribeFailed(room, entry.id, error, now)
         case .unsubscribe: break
-        case .publish(let publish): settle(publish, .failure(.refused(error)))
+        case .publish(let room): publishFailed(room, error, now)
         case .ping(let request), .presence(let request), .history(let request, _):
             events.append(.answered(request, .failure(.refused(error))))
         }

@@ -1,5 +1,4 @@
-// Rooms and what is published in them: joining, coming back with recovery, delivery without duplicates, and the queue
-// of publishes.
+// Rooms and what is published in them: joining, coming back with recovery, and delivery without duplicates.
 
 import Bytes
 import Wire
@@ -33,30 +32,24 @@ extension ClientSession {
             CommandWriter.subscribe(id: id, room: room, after: subscription.mark, to: &scratch)
             sendScratch()
         }
-        sendQueue(now)
+        sendPublishes(now)
     }
 
-    private mutating func sendQueue(_ now: MonotonicTime) {
-        guard !queue.isEmpty, inFlight < options.inFlight else { return }
-        var kept: [Publish] = []
-        for (index, publish) in queue.enumerated() {
-            guard inFlight < options.inFlight else {
-                kept += queue[index...]
-                break
-            }
+    private mutating func sendPublishes(_ now: MonotonicTime) {
+        guard case .connected(let since) = state else { return }
+        let rooms = rooms
+        while true {
             // The server may admit members only: what is said in a room that we are entering waits for the entrance.
-            if let subscription = rooms[publish.room], !isActive(publish.room), !subscription.isServerSide {
-                kept.append(publish)
-                continue
+            let next = publishes.next(now: now, connected: since) { room in
+                guard let subscription = rooms[room], !subscription.isServerSide else { return true }
+                if case .active = subscription.state { return true }
+                return false
             }
-            var sent = publish
-            sent.attempts += 1
-            inFlight += 1
-            let id = register(.publish(sent), now)
-            CommandWriter.publish(id: id, room: sent.room, data: sent.data, key: sent.key, to: &scratch)
+            guard let publish = next else { return }
+            let id = register(.publish(room: publish.room), now)
+            CommandWriter.publish(id: id, room: publish.room, data: publish.data, key: publish.key, to: &scratch)
             sendScratch()
         }
-        queue = kept
     }
 
     // MARK: Entering
@@ -83,31 +76,32 @@ extension ClientSession {
     ) {
         var subscription = subscription
         subscription.state = .active(since: now)
-        let wasRecovering = wasRecovering || subscription.hasLostMark
-        subscription.hasLostMark = false
-        if !result.isRecoverable {
-            subscription.mark = nil
-        } else if !result.isRecovered || subscription.mark == nil {
-            // Publications that come with the reply lie before its position, so they must not be taken for seen ones.
-            subscription.mark = StreamMark(
-                epoch: result.mark.epoch, offset: result.publications.isEmpty ? result.mark.offset : 0)
+        // What came up to here was handed on already; in a new stream, nothing was. A position above the stream's own
+        // is worth nothing.
+        var seen: UInt64 = 0
+        if let mark = subscription.mark, result.isRecovered || mark.epoch == result.mark.epoch {
+            seen = min(mark.offset, result.mark.offset)
         }
-        rooms[room] = subscription
-        events.append(
-            .subscribed(
-                room: room,
-                RoomSubscription(
-                    wasRecovering: wasRecovering, isRecovered: result.isRecovered,
-                    isRecoverable: result.isRecoverable, isServerSide: subscription.isServerSide, data: result.data)))
+        var missed: [RoomPublication] = []
         for publication in result.publications {
+            if let offset = publication.offset {
+                guard offset > seen else { continue }
+                seen = offset
+            }
             var named = publication
             named.room = room
-            deliver(named)
+            missed.append(named)
         }
-        // The position counts even if some of the publications had been seen already.
-        if result.isRecoverable, let mark = rooms[room]?.mark {
-            rooms[room]?.mark = StreamMark(epoch: result.mark.epoch, offset: max(mark.offset, result.mark.offset))
-        }
+        let top = StreamMark(epoch: result.mark.epoch, offset: max(result.mark.offset, seen))
+        let entrance = RoomSubscription(
+            wasRecovering: wasRecovering || subscription.hasLostMark, isRecovered: result.isRecovered,
+            publications: missed.count, isRecoverable: result.isRecoverable, mark: result.isRecoverable ? top : nil,
+            isServerSide: subscription.isServerSide, data: result.data)
+        subscription.hasLostMark = false
+        subscription.mark = entrance.mark
+        rooms[room] = subscription
+        events.append(.subscribed(room: room, entrance))
+        for publication in missed { events.append(.publication(publication)) }
     }
 
     mutating func subscribeFailed(_ room: String, _ id: UInt32, _ error: ServerError, _ now: MonotonicTime) {
@@ -140,15 +134,13 @@ extension ClientSession {
             events.append(.unsubscribed(room: room, code: code, reason: reason))
             return
         }
-        // 2500 and above: enter again and recover. The first time at once; a server that keeps saying so is given time.
+        // 2500 and above: enter again and recover, soon. All members of a room hear this at the same moment, hence the
+        // jitter; a server that keeps saying so is given time.
         if case .active(let since) = subscription.state, now >= since + options.stableAfter {
             subscription.backoff.reset()
         }
-        let isFirst = subscription.backoff.attempts == 0
-        let wait = subscription.backoff.next(using: &random)
-        subscription.state = .waiting(until: isFirst ? nil : now + wait)
+        subscription.state = .waiting(until: now + subscription.backoff.next(using: &random))
         rooms[room] = subscription
-        pump(now)
     }
 
     // MARK: Delivery

@@ -12,7 +12,7 @@ import Wire
 package struct ClientSession: ~Copyable {
     /// What the shell has to do with its socket, after it has written the output.
     package enum LinkRequest: Equatable, Sendable {
-        /// Connect to the URL's host; then call `linkOpened` or `linkLost`.
+        /// Connect to the host of `url`; then call `linkOpened` or `linkLost`.
         case open
         /// Close after the output has gone; no call comes back.
         case close
@@ -34,15 +34,6 @@ package struct ClientSession: ~Copyable {
         case closed
     }
 
-    /// A publish from `publish` to its answer.
-    struct Publish {
-        let request: RequestID
-        let room: String
-        let data: [UInt8]
-        let key: String
-        var attempts = 0
-    }
-
     /// A command that was sent and not answered.
     struct Pending {
         enum Kind {
@@ -51,7 +42,8 @@ package struct ClientSession: ~Copyable {
             case ping(RequestID)
             case presence(RequestID)
             case history(RequestID, room: String)
-            case publish(Publish)
+            /// The head of the room's line in `publishes`.
+            case publish(room: String)
         }
 
         let id: UInt32
@@ -79,6 +71,16 @@ package struct ClientSession: ~Copyable {
         var backoff: Backoff
     }
 
+    /// Attempts since the last wait: a wait follows when every gateway was tried.
+    struct Round {
+        /// Attempts that failed.
+        var failures = 0
+        /// Gateways in a row that want no WebSocket of us at all (4xx).
+        var refusals = 0
+        /// The longest wait that one of them asked for.
+        var wait = Duration.zero
+    }
+
     let options: ClientOptions
     let sha1: SHA1Function
     var random: ClientRandom
@@ -89,6 +91,9 @@ package struct ClientSession: ~Copyable {
     let keyPrefix: String
     var backoff: Backoff
     var attempt = 0
+    /// Which of the gateways the current attempt, or the next one, goes to.
+    var gateway = 0
+    var round = Round()
     /// When the server was last heard, and how long its silence may last; nil when it sends no pings.
     var lastHeard = MonotonicTime(nanoseconds: 0)
     var silenceLimit: Duration?
@@ -96,12 +101,7 @@ package struct ClientSession: ~Copyable {
 
     /// In the order of sending, which is also that of the deadlines.
     var pending: [Pending] = []
-    var inFlight = 0
-    /// Publishes that wait, in the order of `publish`.
-    var queue: [Publish] = []
-    /// Publishes that wait or are unanswered, and the bytes of their data.
-    var unansweredCount = 0
-    var unansweredBytes = 0
+    var publishes: PublishQueue
     var rooms: [String: Subscription] = [:]
     /// The keys of `rooms` in the order of joining, in which they are joined again.
     var roomOrder: [String] = []
@@ -120,7 +120,12 @@ package struct ClientSession: ~Copyable {
         keyPrefix = String(random(), radix: 36) + String(random(), radix: 36) + "-"
         backoff = Backoff(base: options.backoffBase, cap: options.backoffCap)
         socket = ClientSocket(nonce: [UInt8](repeating: 0, count: 16), sha1: sha1, messageBytes: options.messageBytes)
+        publishes = PublishQueue(options)
+        if options.urls.count > 1 { gateway = Int.random(in: 0..<options.urls.count, using: &self.random) }
     }
+
+    /// Where the current attempt goes, or the next one.
+    package var url: ClientURL { options.urls[gateway] }
 
     // MARK: For the shell
 
@@ -145,19 +150,21 @@ package struct ClientSession: ~Copyable {
 
     /// When `timerFired` has to be called; nil when nothing is awaited.
     package var deadline: MonotonicTime? {
+        if state == .idle || state == .closed { return nil }
+        var earliest = publishes.deadline
+        func consider(_ time: MonotonicTime) { earliest = earliest.map { min($0, time) } ?? time }
         switch state {
-        case .idle, .closed: return nil
-        case .waiting(let until), .opening(let until), .handshaking(let until): return until
-        case .authenticating: return pending.first?.deadline
-        case .connected:
-            var earliest = pending.first?.deadline
-            func consider(_ time: MonotonicTime) { earliest = earliest.map { min($0, time) } ?? time }
+        case .idle, .closed: break
+        case .waiting(let until), .opening(let until), .handshaking(let until): consider(until)
+        case .authenticating, .connected: if let oldest = pending.first { consider(oldest.deadline) }
+        }
+        if case .connected = state {
             if let silenceLimit { consider(lastHeard + silenceLimit) }
             for subscription in rooms.values {
                 if case .waiting(let until?) = subscription.state { consider(until) }
             }
-            return earliest
         }
+        return earliest
     }
 
     // MARK: Wishes
@@ -212,18 +219,15 @@ package struct ClientSession: ~Copyable {
         events.append(.unsubscribed(room: room, code: 0, reason: ""))
     }
 
-    /// Publishes `data`, one JSON value. While there is no connection it waits; a publish that was not answered is
-    /// repeated with the same idempotency key: it takes effect once where the server keeps keys. The answer comes as an
-    /// event.
+    /// Publishes `data`, one JSON value. While there is no connection it waits. Until there is an answer it is repeated
+    /// with the same idempotency key, also at another gateway, for `publishPatience`: it takes effect once where the
+    /// server keeps keys. Publishes to one room keep their order. The answer comes as an event.
     package mutating func publish(_ data: [UInt8], to room: String, now: MonotonicTime) -> RequestID {
         let request = makeRequest()
         guard state != .closed else { return failing(request, .closed) }
         guard Self.isJSON(data) else { return failing(request, .notJSON) }
-        guard unansweredCount < options.queueCount, unansweredBytes + data.count <= options.queueBytes
-        else { return failing(request, .queueFull) }
-        unansweredCount += 1
-        unansweredBytes += data.count
-        queue.append(Publish(request: request, room: room, data: data, key: keyPrefix + String(request.number)))
+        guard publishes.admits(data.count) else { return failing(request, .queueFull) }
+        publishes.add(request, room: room, data: data, key: keyPrefix + String(request.number), now: now)
         pump(now)
         return request
     }
@@ -264,7 +268,7 @@ package struct ClientSession: ~Copyable {
     }
 
     /// Publishes that wait or are unanswered.
-    package var unanswered: Int { unansweredCount }
+    package var unanswered: Int { publishes.count }
 
     // MARK: Common pieces
 
@@ -290,7 +294,7 @@ package struct ClientSession: ~Copyable {
         let request = makeRequest()
         guard state != .closed else { return (failing(request, .closed), nil) }
         guard case .connected = state else { return (failing(request, .notConnected), nil) }
-        guard pending.count - inFlight < options.requests else { return (failing(request, .queueFull), nil) }
+        guard pending.count - publishes.inFlight < options.requests else { return (failing(request, .queueFull), nil) }
         return (request, register(kind(request), now))
     }
 
@@ -298,7 +302,7 @@ package struct ClientSession: ~Copyable {
     mutating func register(_ kind: Pending.Kind, _ now: MonotonicTime) -> UInt32 {
         lastID = lastID == .max ? 1 : lastID + 1
         let isConnect = if case .connect = kind { true } else { false }
-        let limit = isConnect ? options.openTimeout : options.requestTimeout
+        let limit = isConnect ? openTimeout : options.requestTimeout
         pending.append(Pending(id: lastID, kind: kind, sent: now, deadline: now + limit))
         return lastID
     }

@@ -95,6 +95,8 @@ enum CommandWriter {
         var request = SubscribeRequest()
         withBytes(room, mark?.epoch ?? "") { room, epoch in
             request.room = room
+            // Without it a room that keeps history would tell no position to recover from.
+            request.recoverable = true
             if let mark {
                 request.recover = true
                 request.epoch = epoch

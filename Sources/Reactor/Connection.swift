@@ -34,7 +34,7 @@ package enum CloseReason: Sendable, Equatable {
     case local
     /// A system call failed with this errno.
     case failed(Int32)
-    /// Nothing could be written for the configured time.
+    /// Nothing could be written for the configured time: what the kernel still has for the peer is thrown away.
     case stalled
 }
 
@@ -48,6 +48,10 @@ package protocol ConnectionHandler: AnyObject {
     func timerFired(_ id: ConnectionID)
     /// Output that was held back by the socket has all gone. Once for each time that the socket was full.
     func drained(_ id: ConnectionID)
+    /// The socket has taken nothing for `LoopLimits.writeTimeout` although output waits. Whether the handler has begun
+    /// to end the connection in its own way, which may take as long again before it is asked anew; otherwise the loop
+    /// closes it.
+    func stalled(_ id: ConnectionID) -> Bool
     /// The connection is gone; the last call for this `id`. Comes at the end of an iteration.
     func closed(_ id: ConnectionID, _ reason: CloseReason)
 }
@@ -55,6 +59,7 @@ package protocol ConnectionHandler: AnyObject {
 extension ConnectionHandler {
     package func timerFired(_ id: ConnectionID) {}
     package func drained(_ id: ConnectionID) {}
+    package func stalled(_ id: ConnectionID) -> Bool { false }
 }
 
 struct Connection: ~Copyable {

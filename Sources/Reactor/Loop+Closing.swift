@@ -61,7 +61,7 @@ extension Loop {
                 carry(other.owner, reader)
                 markDirty(other.owner, reader)
             }
-            connection.pointee.transport.dispose()
+            connection.pointee.transport.dispose(resets: connection.pointee.reason == .stalled)
             connection.pointee.generation = id.generation == .max ? 1 : id.generation + 1
             connection.pointee.flags = []
             connection.pointee.reason = .local

@@ -50,9 +50,26 @@ extension Loop {
     /// dropped here, where it costs nothing.
     package func sealOutput(_ id: ConnectionID) { find(id)?.pointee.flags.insert(.sealed) }
 
-    /// Drops what waits and was not begun to be sent, so that a last word need not wait behind it.
-    package func dropUnsent(_ id: ConnectionID) {
-        find(id)?.pointee.output.removeUnsent(pool: &state.pointee.pool)
+    /// Tells frames of an output block from each other, for the reactor knows none: given the bytes of a block and how
+    /// many of them were sent, the first place at or behind that at which no frame is cut, at most the block's end.
+    /// Blocks begin and end where frames do, because every `write` and every shared block is made of whole ones.
+    package typealias FrameBoundary = (_ block: UnsafeRawBufferPointer, _ sent: Int) -> Int
+
+    /// Queues a copy of `bytes`, a whole frame, ahead of what waits, at the next place that `boundary` allows. For what
+    /// must not wait for a peer that is behind.
+    package func writeAhead(_ id: ConnectionID, _ bytes: UnsafeRawBufferPointer, at boundary: FrameBoundary) {
+        guard let connection = findTaking(id), !bytes.isEmpty else { return }
+        let place = boundary(connection.pointee.output.head, connection.pointee.output.offset)
+        connection.pointee.output.insert(bytes, at: place, pool: &state.pointee.pool)
+        markDirty(id, connection)
+    }
+
+    /// Drops what waits behind the next place that `boundary` allows, so that a last word need not wait for it: only
+    /// the rest of a frame that is half out stays.
+    package func dropUnsent(_ id: ConnectionID, from boundary: FrameBoundary) {
+        guard let connection = find(id), !connection.pointee.output.isEmpty else { return }
+        let place = boundary(connection.pointee.output.head, connection.pointee.output.offset)
+        connection.pointee.output.removeAll(from: place, pool: &state.pointee.pool)
     }
 
     /// Bytes that wait to be sent.
@@ -140,38 +157,6 @@ extension Loop {
             connection.pointee.flags.remove(.heldBack)
             state.pointee.handlers[Int(connection.pointee.handler)].drained(id)
         }
-    }
-
-    private func block(_ id: ConnectionID, _ connection: UnsafeMutablePointer<Connection>) {
-        // The time without progress counts from the first refusal, not from what an earlier blockade left behind.
-        if !connection.pointee.flags.contains(.heldBack) { connection.pointee.progress = state.pointee.now }
-        connection.pointee.flags.insert([.blocked, .heldBack])
-        guard !connection.pointee.flags.contains(.watched) else { return }
-        connection.pointee.flags.insert(.watched)
-        if state.pointee.watched.isEmpty { scheduleStallCheck() }
-        state.pointee.watched.append(id)
-    }
-
-    private func scheduleStallCheck() {
-        let interval = min(Duration.seconds(1), limits.writeTimeout)
-        _ = schedule(after: interval) { [unowned self] in checkStalls() }
-    }
-
-    /// Closes what made no progress for `writeTimeout`; forgets what has drained.
-    private func checkStalls() {
-        var kept: [ConnectionID] = []
-        for id in state.pointee.watched {
-            guard let connection = find(id) else { continue }
-            if connection.pointee.output.isEmpty {
-                connection.pointee.flags.remove(.watched)
-            } else if now.since(connection.pointee.progress) >= limits.writeTimeout {
-                close(id, .stalled)
-            } else {
-                kept.append(id)
-            }
-        }
-        state.pointee.watched = kept
-        if !kept.isEmpty { scheduleStallCheck() }
     }
 
     // MARK: In-memory transport

@@ -18,7 +18,8 @@ package struct LoopLimits: Sendable {
     package var acceptsPerIteration = 64
     /// Reads of one connection per iteration, 64 KiB each; the rest comes with the next one.
     package var readsPerIteration = 4
-    /// Time without progress on a full socket after which the connection is closed as stalled.
+    /// Time without progress on a full socket after which the connection's handler may end it; otherwise it is closed
+    /// as stalled.
     package var writeTimeout = Duration.seconds(10)
     /// Time that a half-closed connection gets to close its side.
     package var lingerTimeout = Duration.seconds(5)

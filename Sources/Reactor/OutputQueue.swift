@@ -20,6 +20,9 @@ struct OutputQueue: ~Copyable {
 
     private static var entrySize: Int { MemoryLayout<Frame>.size }
 
+    /// The first block, sent bytes included; empty without one.
+    var head: UnsafeRawBufferPointer { first?.bytes ?? UnsafeRawBufferPointer(start: nil, count: 0) }
+
     private func place(_ index: UInt32, in ring: Frame) -> UnsafeMutablePointer<Frame> {
         let capacity = UInt32(truncatingIfNeeded: ring.capacity / OutputQueue.entrySize)
         return ring.base.assumingMemoryBound(to: Frame.self) + Int((ringHead &+ index) % capacity)
@@ -43,21 +46,56 @@ struct OutputQueue: ~Copyable {
             first = frame
             return
         }
-        if ring == nil { ring = pool.allocate(256 - Frame.headerSize) }
-        guard var ring else { return }
-        let capacity = ring.capacity / OutputQueue.entrySize
-        if Int(ringCount) == capacity {
-            let larger = pool.allocate(capacity * 2 * OutputQueue.entrySize)
-            for index in 0..<ringCount {
-                larger.base.assumingMemoryBound(to: Frame.self)[Int(index)] = place(index, in: ring).pointee
-            }
-            pool.release(ring)
-            self.ring = larger
-            ringHead = 0
-            ring = larger
-        }
-        place(ringCount, in: ring).pointee = frame
+        place(ringCount, in: ringWithSpace(&pool)).pointee = frame
         ringCount += 1
+    }
+
+    private mutating func ringWithSpace(_ pool: inout FramePool) -> Frame {
+        guard let ring else {
+            let fresh = pool.allocate(256 - Frame.headerSize)
+            ring = fresh
+            return fresh
+        }
+        let capacity = ring.capacity / OutputQueue.entrySize
+        guard Int(ringCount) == capacity else { return ring }
+        let larger = pool.allocate(capacity * 2 * OutputQueue.entrySize)
+        for index in 0..<ringCount {
+            larger.base.assumingMemoryBound(to: Frame.self)[Int(index)] = place(index, in: ring).pointee
+        }
+        pool.release(ring)
+        self.ring = larger
+        ringHead = 0
+        return larger
+    }
+
+    /// Puts `frame` right behind the first block, ahead of the others.
+    private mutating func appendToFirst(_ frame: Frame, pool: inout FramePool) {
+        let ring = ringWithSpace(&pool)
+        let capacity = UInt32(truncatingIfNeeded: ring.capacity / OutputQueue.entrySize)
+        ringHead = (ringHead &+ capacity &- 1) % capacity
+        ringCount += 1
+        place(0, in: ring).pointee = frame
+    }
+
+    /// Puts a copy of `bytes` in at `position` of the first block, which is not in front of what was sent of it. Where
+    /// that is in the middle, the block is replaced by a copy: others may hold it, too. What was sent stays in the
+    /// copy, so that a block begins where its first frame does.
+    mutating func insert(_ bytes: UnsafeRawBufferPointer, at position: Int, pool: inout FramePool) {
+        guard let first else { return append(pool.copy(bytes), pool: &pool) }
+        precondition(position >= offset && position <= first.count)
+        self.bytes += bytes.count
+        if position == first.count { return appendToFirst(pool.copy(bytes), pool: &pool) }
+        if position == 0 {
+            appendToFirst(first, pool: &pool)
+            self.first = pool.copy(bytes)
+            return
+        }
+        let copy = pool.allocate(first.count + bytes.count)
+        copy.append(UnsafeRawBufferPointer(rebasing: first.bytes[..<position]))
+        copy.append(bytes)
+        copy.append(UnsafeRawBufferPointer(rebasing: first.bytes[position...]))
+        pool.release(first)
+        self.first = copy
     }
 
     /// The unsent bytes of block `index`.
@@ -95,16 +133,15 @@ struct OutputQueue: ~Copyable {
         releaseRing(&pool)
     }
 
-    /// Drops every block of which nothing was sent yet; a block that is half sent stays, since its peer would take what
-    /// follows for its rest.
-    mutating func removeUnsent(pool: inout FramePool) {
-        guard let frame = first, offset > 0 else { return removeAll(pool: &pool) }
-        let sent = offset
-        frame.retain()
+    /// Drops everything from `position` of the first block on. What is not sent of the bytes before it is kept as a
+    /// copy, so that not one byte more stays in memory.
+    mutating func removeAll(from position: Int, pool: inout FramePool) {
+        var rest: Frame?
+        if let first, position > offset {
+            rest = pool.copy(UnsafeRawBufferPointer(rebasing: first.bytes[offset..<position]))
+        }
         removeAll(pool: &pool)
-        first = frame
-        offset = sent
-        bytes = frame.count - sent
+        if let rest { append(rest, pool: &pool) }
     }
 
     /// Drops everything.

@@ -84,9 +84,17 @@ struct Transport: ~Copyable {
         return .moved(count)
     }
 
-    /// Gives the descriptor back; the slot is free afterwards.
-    mutating func dispose() {
-        if descriptor >= 0 { close(descriptor) }
+    /// Gives the descriptor back; the slot is free afterwards. With `resets` the kernel throws away what the peer has
+    /// not taken; otherwise it goes on offering it for minutes, which costs megabytes for each peer that has gone
+    /// silent.
+    mutating func dispose(resets: Bool = false) {
+        if descriptor >= 0 {
+            if resets {
+                var now = linger(l_onoff: 1, l_linger: 0)
+                setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &now, socklen_t(MemoryLayout<linger>.size))
+            }
+            close(descriptor)
+        }
         descriptor = -1
         pipe?.other?.peerClosed = true
         pipe?.other = nil

@@ -15,8 +15,8 @@ struct HomeRooms: ~Copyable {
         var loops: [UInt64]
         /// Loops with members.
         var loopCount = 0
-        /// Loops that missed a publication, since their mailbox was full. They get no more until they have told their
-        /// members and joined again: so one letter says it, however many publications follow.
+        /// Loops that missed a publication, since their mailbox was full. They get no more until they have caught up
+        /// or, having told their members, joined again: so one letter says it, however many publications follow.
         var behind: [Int] = []
         /// The room's order, in rooms with history.
         var stream: HomeStream?
@@ -49,7 +49,8 @@ struct HomeRooms: ~Copyable {
         let index = Int(number)
         if rooms[index].loops[loop] == 0 { rooms[index].loopCount += 1 }
         rooms[index].loops[loop] = local + 1
-        forgiveBehind(index, loop)
+        // With history a subscriber is let in later, and until then its loop may have to catch up.
+        if rooms[index].stream == nil { forgiveBehind(index, loop) }
         return rooms[index].isLive ? .joined : .none
     }
 

@@ -10,6 +10,14 @@ package enum RoomEvent {
     case command(CommandName, ErrorCode?)
     /// A client's publication was accepted for the engine.
     case publication
+    /// A gap in a room's flow was mended from its stream, or could not be.
+    case gap(isRepaired: Bool)
+    /// A member that came back was let in; `fromEngine`: the engine had to be asked.
+    case recovery(isRecovered: Bool, fromEngine: Bool)
+    /// All members of a room are told that continuity is lost.
+    case continuityLoss(ContinuityLoss)
+    /// The members of a room on one loop are told so, since its mailbox was full.
+    case mailboxLoss
 }
 
 /// Names of commands, for the metrics.

@@ -60,7 +60,11 @@ extension LoopRooms {
     }
 
     private func homeLeave(_ name: UnsafeRawBufferPointer, hash: UInt64, from origin: Int, local: UInt64) {
-        if home.leave(name, hash: hash, loop: origin, local: local) == .unsubscribe { engine.unsubscribe(room: name) }
+        if home.leave(name, hash: hash, loop: origin, local: local) == .unsubscribe {
+            engine.unsubscribe(room: name)
+        } else if let number = home.names.find(name, hash: hash), let stream = home.stream(number) {
+            endLag(number, stream, origin, local)
+        }
     }
 
     /// Sends an urgent message to a loop's rooms, this one's included.
@@ -73,6 +77,30 @@ extension LoopRooms {
         }
     }
 
+    // MARK: Errands
+
+    /// Hands an errand to a loop; to this one by a call. Urgent: each answers a command, and those are bounded.
+    func send(_ errand: Errand, to target: Int) {
+        if target == loop {
+            run(errand)
+        } else {
+            _ = outlet.post(LoopMessage(.errand, object: errand), to: target, urgent: true)
+        }
+    }
+
+    /// Does an errand, on the loop that it was meant for.
+    func run(_ errand: Errand) {
+        switch errand.kind {
+        case .attend(let attendance):
+            let namespace = RoomName.namespace(of: attendance.name.bytes)
+            homeAttend(attendance, rules.options(namespace: namespace) ?? RoomOptions())
+        case .attended(let attendance, let welcome): finishAttendance(attendance, .success(welcome))
+        case .turnedAway(let attendance, let failure): finishAttendance(attendance, .failure(failure))
+        case .history(let order): homeHistory(order)
+        case .historyRead(let ticket, let result): finishHistory(ticket, result)
+        }
+    }
+
     // MARK: EngineDelegate
 
     package func subscribed(room: UnsafeRawBufferPointer, _ result: Result<RoomStanding, EngineFailure>) {
@@ -80,7 +108,12 @@ extension LoopRooms {
         let stream = home.stream(number)
         switch (result, stream) {
         case (.success(let standing), .some(let stream)):
-            if !home.isLive(number) { streamBegan(number, stream, standing.position) }
+            guard !home.isLive(number) else { return }
+            // What no stream can say is no beginning.
+            guard standing.position.epoch != 0, standing.position.offset <= StreamCursor.largestOffset else {
+                return streamRefused(number, stream, .unavailable)
+            }
+            streamBegan(number, stream, standing)
         case (.failure(let failure), .some(let stream)): streamRefused(number, stream, failure)
         case (.success, .none):
             guard !home.isLive(number) else { return }
@@ -121,7 +154,12 @@ extension LoopRooms {
         }
         for (target, local) in refused {
             home.markBehind(number, loop: target)
-            tell(target, .behind, (local, 0, 0, 0))
+            if let stream = home.stream(number) {
+                beginLag(number, stream, .init(loop: target, local: local, next: position.offset))
+            } else {
+                outlet.record(.mailboxLoss)
+                tell(target, .behind, (local, 0, 0, 0))
+            }
         }
     }
 

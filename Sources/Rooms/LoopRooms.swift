@@ -2,7 +2,8 @@
 // keeps. The domain's centre; no sockets, no clock: the shell calls in, the outlet and the engine are called out.
 //
 // Reading order: +Commands (what a client may say), +Membership (joining and leaving), +Publishing, +FanOut,
-// +Home (the rooms whose home is here), +Liveness (pings and deadlines). Everything runs on the loop.
+// +Home (the rooms whose home is here), those with history: +HomeStream (their order), +HomeRecovery (who returns),
+// +HomeLag (loops with a full mailbox); +Liveness (pings and deadlines). Everything runs on the loop.
 
 package import Bytes
 import Wire
@@ -20,6 +21,8 @@ package final class LoopRooms: EngineDelegate {
     private let storage: UnsafeMutablePointer<Storage>
     var names = NameTable()
     var home: HomeRooms
+    /// Streams that were made at home so far.
+    var streamCount: UInt64 = 0
     /// Rooms with something to fan out, in turn.
     var dirtyRooms: [UInt32] = []
     /// Rooms without members, with the moment at which they end.

@@ -1,4 +1,4 @@
-// Rooms: entering, coming back with recovery, delivery without duplicates; and the queue of publishes.
+// Rooms: entering, coming back with recovery, delivery without duplicates.
 
 import Bytes
 import Testing
@@ -12,13 +12,18 @@ struct ClientRoomsTests {
         return #"{"push":{"channel":"\#(room)","pub":{"data":\#(data)\#(place)}}}"#
     }
 
+    private func subscribe(_ id: Int, _ room: String, _ epoch: String, _ offset: Int) -> String {
+        #"{"id":\#(id),"subscribe":{"channel":"\#(room)","recover":true,"epoch":"\#(epoch)","offset":\#(offset),"#
+            + #""recoverable":true}}"#
+    }
+
     @Test("Publications of a room arrive from the reply on, with their author, and stop when it is left")
     func delivery() throws {
         var bench = try Bench()
         bench.connect()
         _ = bench.takeCommands()
         bench.join("a", id: 2)
-        #expect(bench.takeCommands() == [#"{"id":2,"subscribe":{"channel":"a"}}"#])
+        #expect(bench.takeCommands() == [#"{"id":2,"subscribe":{"channel":"a","recoverable":true}}"#])
         _ = bench.takeEvents()
         let author = #"{"user":"u","client":"c","conn_info":[1]}"#
         bench.say(#"{"push":{"channel":"a","pub":{"data":{"x":1},"info":\#(author),"time":5}}}"#)
@@ -52,8 +57,8 @@ struct ClientRoomsTests {
         bench.establish()
         #expect(
             Array(bench.takeCommands().dropFirst()) == [
-                #"{"id":2,"subscribe":{"channel":"plain"}}"#,
-                #"{"id":3,"subscribe":{"channel":"kept","recover":true,"epoch":"e1","offset":12}}"#,
+                #"{"id":2,"subscribe":{"channel":"plain","recoverable":true}}"#,
+                #"{"id":3,"subscribe":{"channel":"kept","recover":true,"epoch":"e1","offset":12,"recoverable":true}}"#,
             ])
         _ = bench.takeEvents()
         bench.say(
@@ -61,53 +66,105 @@ struct ClientRoomsTests {
                 + #""publications":[{"data":"13","offset":13},{"data":"14","offset":14}]}}"#)
         bench.say(push("kept", "14", offset: 14))
         bench.say(push("kept", "15", offset: 15))
-        let subscription = RoomSubscription(wasRecovering: true, isRecovered: true, isRecoverable: true)
+        let subscription = RoomSubscription(
+            wasRecovering: true, isRecovered: true, publications: 2, isRecoverable: true,
+            mark: StreamMark(epoch: "e1", offset: 14))
         #expect(bench.events.first == .subscribed(room: "kept", subscription))
         #expect(bench.texts == [#""13""#, #""14""#, "15"])
     }
 
     @Test("Lost continuity is told: not recovered, and a position that the server does not know (112)")
     func lostContinuity() throws {
+        func lost(_ epoch: String, _ offset: UInt64) -> ClientEvent {
+            let mark = StreamMark(epoch: epoch, offset: offset)
+            return .subscribed(room: "r", RoomSubscription(wasRecovering: true, isRecoverable: true, mark: mark))
+        }
         var bench = try Bench()
         bench.connect()
         bench.join("r", id: 2, #"{"recoverable":true,"epoch":"e1","offset":10}"#)
-        bench.act { $0.reconnect(now: $1) }
-        bench.pass(.zero)
-        bench.establish()
-        _ = bench.takeEvents()
+        bench.again()
         bench.say(#"{"id":2,"subscribe":{"recoverable":true,"epoch":"e2","offset":3,"was_recovering":true}}"#)
-        let lost = RoomSubscription(wasRecovering: true, isRecovered: false, isRecoverable: true)
-        #expect(bench.takeEvents() == [.subscribed(room: "r", lost)])
+        #expect(bench.takeEvents() == [lost("e2", 3)])
         bench.say(push("r", "4", offset: 4))
         #expect(bench.texts == ["4"], "the new stream's offsets count from its own position")
-        bench.act { $0.reconnect(now: $1) }
-        bench.pass(.zero)
-        bench.establish()
-        #expect(
-            bench.takeCommands().last == #"{"id":2,"subscribe":{"channel":"r","recover":true,"epoch":"e2","offset":4}}"#
-        )
-        _ = bench.takeEvents()
+        bench.again()
+        #expect(bench.takeCommands() == [subscribe(2, "r", "e2", 4)])
         bench.say(#"{"id":2,"error":{"code":112,"message":"unrecoverable position"}}"#)
-        #expect(bench.takeCommands() == [#"{"id":3,"subscribe":{"channel":"r"}}"#])
+        #expect(bench.takeCommands() == [#"{"id":3,"subscribe":{"channel":"r","recoverable":true}}"#])
         bench.say(#"{"id":3,"subscribe":{"recoverable":true,"epoch":"e3","offset":1}}"#)
-        #expect(bench.takeEvents() == [.subscribed(room: "r", lost)])
+        #expect(bench.takeEvents() == [lost("e3", 1)])
     }
 
-    @Test("An unsubscribe push of 2500 enters again with the position; a server that repeats it is given time")
-    func insufficientState() throws {
-        var bench = try Bench(3)
+    @Test("A new epoch that continues the old one goes on; its positions are kept from then on")
+    func aliasedEpoch() throws {
+        var bench = try Bench()
         bench.connect()
-        bench.join("r", id: 2, #"{"recoverable":true,"epoch":"e","offset":5}"#)
-        _ = (bench.takeCommands(), bench.takeEvents())
-        bench.say(#"{"push":{"channel":"r","unsubscribe":{"code":2500,"reason":"insufficient state"}}}"#)
-        #expect(
-            bench.takeCommands() == [#"{"id":3,"subscribe":{"channel":"r","recover":true,"epoch":"e","offset":5}}"#])
+        bench.join("r", id: 2, #"{"recoverable":true,"epoch":"e1","offset":10}"#)
+        bench.again()
         bench.say(
-            #"{"id":3,"subscribe":{"recoverable":true,"epoch":"e","offset":5,"was_recovering":true,"recovered":true}}"#)
-        bench.say(#"{"push":{"channel":"r","unsubscribe":{"code":2500}}}"#)
-        #expect(bench.takeCommands().isEmpty, "the second time it waits")
-        bench.passToDeadline()
-        #expect(bench.takeCommands().count == 1)
+            #"{"id":2,"subscribe":{"recoverable":true,"epoch":"e2","offset":12,"was_recovering":true,"#
+                + #""recovered":true,"publications":[{"data":11,"offset":11},{"data":12,"offset":12}]}}"#)
+        bench.say(push("r", "12", offset: 12) + "\n" + push("r", "13", offset: 13))
+        #expect(bench.texts == ["11", "12", "13"])
+        bench.again()
+        #expect(bench.takeCommands() == [subscribe(2, "r", "e2", 13)])
+    }
+
+    @Test("Whatever a server repeats is handed on once for each epoch and offset, with or without recovery")
+    func repetitions() throws {
+        var bench = try Bench()
+        bench.connect()
+        bench.join("r", id: 2, #"{"recoverable":true,"epoch":"e","offset":2}"#)
+        bench.again()
+        let pieces = [2, 3, 3, 4, 2, 5].map { #"{"data":\#($0),"offset":\#($0)}"# }.joined(separator: ",")
+        bench.say(
+            #"{"id":2,"subscribe":{"recoverable":true,"epoch":"e","offset":5,"recovered":true,"#
+                + #""publications":[\#(pieces)]}}"#
+        )
+        for offset in [5, 4, 6, 6, 7, 1] { bench.say(push("r", "\(offset)", offset: offset)) }
+        #expect(bench.texts == ["3", "4", "5", "6", "7"])
+        guard case .subscribed(_, let entrance)? = bench.takeEvents().first else { return #expect(Bool(false)) }
+        #expect(entrance.publications == 3)
+        // Not recovered, but of the same stream, with publications that were seen.
+        bench.again()
+        bench.say(
+            #"{"id":2,"subscribe":{"recoverable":true,"epoch":"e","offset":9,"was_recovering":true,"#
+                + #""publications":[{"data":7,"offset":7},{"data":9,"offset":9}]}}"#)
+        #expect(bench.texts == ["9"])
+        _ = bench.takeEvents()
+        // Another stream begins anew.
+        bench.again()
+        bench.say(
+            #"{"id":2,"subscribe":{"recoverable":true,"epoch":"f","offset":2,"was_recovering":true,"#
+                + #""publications":[{"data":1,"offset":1},{"data":2,"offset":2}]}}"#)
+        bench.say(push("r", "2", offset: 2) + "\n" + push("r", "3", offset: 3))
+        #expect(bench.texts == ["1", "2", "3"])
+    }
+
+    @Test("An unsubscribe push of 2500 enters again with the position, soon; a server that repeats it is given time")
+    func insufficientState() throws {
+        let seed = UInt64.random(in: 0...UInt64.max)
+        var waits: Set<Duration> = []
+        for member in 0..<20 {
+            var bench = try Bench(seed &+ UInt64(member))
+            bench.connect()
+            bench.join("r", id: 2, #"{"recoverable":true,"epoch":"e","offset":5}"#)
+            _ = (bench.takeCommands(), bench.takeEvents())
+            for id in 3..<12 {
+                bench.say(#"{"push":{"channel":"r","unsubscribe":{"code":2500,"reason":"insufficient state"}}}"#)
+                #expect(bench.takeCommands().isEmpty, "seed \(seed)")
+                let begin = bench.now
+                bench.passToDeadline()
+                let wait = bench.now.since(begin)
+                #expect(wait <= .milliseconds(500) * (1 << (id - 3)), "seed \(seed)")
+                waits.insert(wait)
+                #expect(bench.takeCommands() == [subscribe(id, "r", "e", 5)], "seed \(seed)")
+                bench.say(
+                    #"{"id":\#(id),"subscribe":{"recoverable":true,"epoch":"e","offset":5,"recovered":true}}"#)
+            }
+            #expect(bench.lastEnd == nil, "the connection stays; seed \(seed)")
+        }
+        #expect(waits.count > 170 && waits.max() ?? .zero > .seconds(10), "seed \(seed)")
     }
 
     @Test("An unsubscribe push below 2500 is final")
@@ -136,7 +193,7 @@ struct ClientRoomsTests {
         bench.pass(.milliseconds(2999))
         #expect(bench.takeCommands().isEmpty)
         bench.pass(.milliseconds(1))
-        #expect(bench.takeCommands() == [#"{"id":3,"subscribe":{"channel":"r"}}"#])
+        #expect(bench.takeCommands() == [#"{"id":3,"subscribe":{"channel":"r","recoverable":true}}"#])
         bench.say(#"{"id":3,"error":{"code":103,"message":"permission denied"}}"#)
         let denied = ServerError(code: 103, message: "permission denied")
         #expect(bench.takeEvents() == [.subscribeFailed(room: "r", .refused(denied), willRetry: false)])
@@ -171,7 +228,8 @@ struct ClientRoomsTests {
         bench.pass(.zero)
         bench.accept()
         #expect(
-            bench.takeCommands().first?.contains(##""subs":{"#me":{"recover":true,"epoch":"e","offset":5}}"##) == true)
+            bench.takeCommands().first?.contains(
+                ##""subs":{"#me":{"recover":true,"epoch":"e","offset":5,"recoverable":true}}"##) == true)
         _ = bench.takeEvents()
         bench.say(
             ##"{"id":1,"connect":{"client":"me","subs":{"#me":{"recoverable":true,"epoch":"e","offset":6,"##
@@ -185,96 +243,5 @@ struct ClientRoomsTests {
         var bench = try Bench { $0.rooms = 2 }
         let results = ["a", "b", "a", "c"].map { room in bench.session.subscribe(room, now: bench.now) }
         #expect(results == [true, true, true, false])
-    }
-}
-
-@Suite("Client publishing")
-struct ClientPublishTests {
-    private func key(_ command: String) -> Substring? {
-        command.split(separator: #""idempotency_key":""#).last?.prefix { $0 != "\"" }
-    }
-
-    @Test("A publish is sent with a key of its own and answered with its position")
-    func publishing() throws {
-        var bench = try Bench()
-        bench.connect()
-        _ = (bench.takeCommands(), bench.takeEvents())
-        let first = bench.act { $0.publish(data("{\"a\":\r\n1}"), to: "r", now: $1) }
-        let second = bench.act { $0.publish(data("2"), to: "r", now: $1) }
-        let commands = bench.takeCommands()
-        #expect(commands[0].hasPrefix(#"{"id":2,"publish":{"channel":"r","data":{"a":1},"idempotency_key":""#))
-        #expect(key(commands[0]) != nil && key(commands[0]) != key(commands[1]))
-        bench.say(#"{"id":3,"error":{"code":120,"message":"engine unavailable","temporary":true}}"#)
-        bench.say(#"{"id":2,"publish":{"offset":9,"epoch":"e"}}"#)
-        let error = ServerError(code: 120, message: "engine unavailable", isTemporary: true)
-        #expect(
-            bench.takeEvents() == [
-                .answered(second, .failure(.refused(error))),
-                .answered(first, .success(.published(StreamMark(epoch: "e", offset: 9)))),
-            ])
-        #expect(bench.session.unanswered == 0)
-        _ = bench.act { $0.publish(data("no json"), to: "r", now: $1) }
-        #expect(bench.takeEvents().count == 1 && bench.takeCommands().isEmpty, "what is no JSON is refused at once")
-        _ = bench.act { $0.publish(data("3"), to: "r", now: $1) }
-        bench.say(#"{"id":4,"publish":{}}"#)
-        #expect(bench.answers == [.success(.published(nil))])
-    }
-
-    @Test(
-        "What was not answered is sent again after reconnecting, in order, with its key, once the room is entered"
-    )
-    func retrying() throws {
-        var bench = try Bench { $0.inFlight = 2 }
-        bench.connect()
-        bench.join("r", id: 2)
-        _ = bench.takeCommands()
-        for number in 1...3 { _ = bench.act { $0.publish(data("\(number)"), to: "r", now: $1) } }
-        let before = bench.takeCommands()
-        #expect(before.count == 2, "only as many as may be in flight")
-        bench.act { $0.linkLost("reset", now: $1) }
-        _ = bench.act { $0.publish(data("4"), to: "r", now: $1) }
-        bench.passToDeadline()
-        bench.establish()
-        #expect(bench.takeCommands().dropFirst() == [#"{"id":2,"subscribe":{"channel":"r"}}"#], "the room comes first")
-        bench.say(#"{"id":2,"subscribe":{}}"#)
-        var after = bench.takeCommands()
-        #expect(after.map(key) == before.map(key))
-        bench.say(#"{"id":3,"publish":{}}"# + "\n" + #"{"id":4,"publish":{}}"#)
-        after += bench.takeCommands()
-        #expect(after.count == 4 && after[3].contains(#""data":4"#))
-        bench.say(#"{"id":5,"publish":{}}"# + "\n" + #"{"id":6,"publish":{}}"#)
-        #expect(bench.answers.count == 4 && bench.session.unanswered == 0)
-    }
-
-    @Test("On a living connection an unanswered publish is repeated and then fails with a timeout")
-    func timeout() throws {
-        var bench = try Bench()
-        bench.connect()
-        _ = bench.takeCommands()
-        _ = bench.act { $0.publish(data("1"), to: "r", now: $1) }
-        for _ in 0..<3 { bench.pass(.seconds(10)) }
-        let commands = bench.takeCommands()
-        #expect(commands.count == 3 && Set(commands.map(key)).count == 1)
-        #expect(bench.answers == [.failure(.timeout)])
-        #expect(bench.session.unanswered == 0 && bench.session.deadline == nil)
-    }
-
-    @Test("The queue is bounded in publishes and in bytes, also while there is no connection")
-    func bounds() throws {
-        var bench = try Bench {
-            $0.queueCount = 3
-            $0.queueBytes = 10
-        }
-        for text in ["1", "22", "1234567", "3", "4"] { _ = bench.act { $0.publish(data(text), to: "r", now: $1) } }
-        #expect(bench.answers == [.failure(.queueFull), .failure(.queueFull)], "too many")
-        bench.connect()
-        #expect(bench.takeCommands().count == 4)
-        bench.say(#"{"id":2,"publish":{}}"#)
-        bench.events = []
-        _ = bench.act { $0.publish(data("55"), to: "r", now: $1) }
-        #expect(bench.answers == [.failure(.queueFull)], "too many bytes")
-        bench.events = []
-        _ = bench.act { $0.publish(data("5"), to: "r", now: $1) }
-        #expect(bench.answers.isEmpty)
     }
 }

@@ -25,7 +25,11 @@ struct ClientSessionTests {
                 #"{"id":1,"connect":{"token":"t\"k","data":{"a":1},"name":"test","version":"1","#
                     + #""headers":{"martlet-close-hints":"1"}}}"#
             ])
-        #expect(bench.takeEvents() == [.connecting(attempt: 1), .connected(client: "me", version: "v", node: "")])
+        #expect(
+            bench.takeEvents() == [
+                .connecting(attempt: 1, url: try ClientURL("ws://server:8000/connection/websocket")),
+                .connected(client: "me", version: "v", node: ""),
+            ])
     }
 
     @Test("A ping of the server is answered when it asks for pongs, and only then")
@@ -93,7 +97,7 @@ struct ClientSessionTests {
         bench.pass(.seconds(6))
         bench.act { $0.linkLost("reset", now: $1) }
         #expect(bench.lastEnd?.retryIn ?? .seconds(99) <= .milliseconds(500), "seed \(seed)")
-        let attempts = bench.events.compactMap { if case .connecting(let attempt) = $0 { attempt } else { nil } }
+        let attempts = bench.events.compactMap { if case .connecting(let attempt, _) = $0 { attempt } else { nil } }
         #expect(attempts == Array(1...41))
     }
 

@@ -28,8 +28,11 @@ struct Bench: ~Copyable {
     private var isUpgraded = false
     private var acceptance: [UInt8] = []
 
-    init(_ seed: UInt64 = 1, _ change: (inout ClientOptions) -> Void = { _ in }) throws {
-        var options = ClientOptions(url: try ClientURL("ws://server:8000/connection/websocket"))
+    /// `hosts` are the gateways.
+    init(
+        _ seed: UInt64 = 1, hosts: [String] = ["server"], _ change: (inout ClientOptions) -> Void = { _ in }
+    ) throws {
+        var options = ClientOptions(urls: try hosts.map { try ClientURL("ws://\($0):8000/connection/websocket") })
         options.name = "test"
         change(&options)
         let random = RandomBox(seed)
@@ -144,6 +147,16 @@ struct Bench: ~Copyable {
         accept()
         let heart = ping > 0 ? #","ping":\#(ping),"pong":\#(pong)"# : ""
         say(#"{"id":1,"connect":{"client":"me","version":"v"\#(heart)\#(extra)}}"#)
+    }
+
+    /// Loses the connection and makes a new one; forgets what led to it.
+    mutating func again() {
+        act { $0.reconnect(now: $1) }
+        commands = []
+        pass(.zero)
+        establish()
+        commands.removeAll { $0.contains(#""connect":"#) }
+        events = []
     }
 
     /// Lets time pass in one go, then fires the deadline if it is due.

@@ -146,7 +146,11 @@ struct LoopbackTests {
     }
 
     private func client(_ loop: Loop, port: UInt16, host: String = "127.0.0.1") throws -> (Client, Log) {
-        var options = ClientOptions(url: try ClientURL("ws://\(host):\(port)/connection/websocket"))
+        try client(loop, ["ws://\(host):\(port)/connection/websocket"])
+    }
+
+    private func client(_ loop: Loop, _ urls: [String]) throws -> (Client, Log) {
+        var options = ClientOptions(urls: try urls.map { try ClientURL($0) })
         options.backoffBase = .milliseconds(20)
         let log = Log()
         let client = Client(loop: loop, options: options)
@@ -184,13 +188,14 @@ struct LoopbackTests {
         ada.publish(data("3"), to: "lobby")
         turn(bench) { server.swallowed.isEmpty }
         bench.clock.now = bench.clock.now + .seconds(11)
-        turn(bench) { adaLog.answers == 2 }
+        turn(bench, step: .milliseconds(5)) { adaLog.answers == 2 && adaLog.entrances == 2 }
+        #expect(server.connects == 3, "who does not answer is left")
         #expect(adaLog.texts == ["1", "2", "3"], "repeated with the same key, published once")
 
         for id in server.members.keys { loop.close(id) }
         ada.publish(data("4"), to: "lobby")
         turn(bench, step: .milliseconds(5)) {
-            server.connects == 4 && adaLog.answers == 3 && adaLog.entrances == 2 && bobLog.entrances == 2
+            server.connects == 5 && adaLog.answers == 3 && adaLog.entrances == 3 && bobLog.entrances == 2
         }
         bob.publish(data("5"), to: "lobby")
         turn(bench) { adaLog.texts.last == "5" && bobLog.texts.last == "5" }
@@ -201,7 +206,78 @@ struct LoopbackTests {
         ada.close()
         bob.close()
         turn(bench) { server.members.isEmpty }
-        #expect(server.closes == [1000, 1000])
+        #expect(server.closes == [1000, 1000, 1000], "also where no answer came")
+        loop.stop()
+        loop.run()
+        loop.dismantle()
+    }
+
+    /// Two servers under one host name, the handlers of their listeners, and their URLs.
+    private func twoServers(_ loop: Loop) throws -> ([TinyServer], [UInt8], [String]) {
+        var (servers, kinds, urls): ([TinyServer], [UInt8], [String]) = ([], [], [])
+        for _ in 0..<2 {
+            let server = TinyServer(loop)
+            let address = try #require(SocketAddress(host: "127.0.0.1", port: 0))
+            let kind = loop.register(server)
+            let listener = try Listener.bind(address, shared: false, handler: kind)
+            let port = try #require(listener.address.port)
+            try loop.add(listener)
+            servers.append(server)
+            kinds.append(kind)
+            urls.append("ws://localhost:\(port)/connection/websocket")
+        }
+        return (servers, kinds, urls)
+    }
+
+    @Test("A look-up that was overtaken by the next attempt does not lead to the wrong gateway")
+    func overtakenLookUp() throws {
+        for _ in 0..<10 {
+            let bench = try LoopBench()
+            let (servers, _, urls) = try twoServers(bench.loop)
+            let (client, log) = try client(bench.loop, urls)
+            client.subscribe("lobby")
+            client.connect()
+            client.reconnect()
+            turn(bench, step: .milliseconds(5)) { log.entrances == 1 }
+            let last = log.events.reversed().compactMap { event in
+                if case .connecting(_, let url) = event { url.description } else { nil }
+            }.first
+            for (server, url) in zip(servers, urls) { #expect(server.connects == (url == last ? 1 : 0)) }
+            client.close()
+            turn(bench) { servers.allSatisfy(\.members.isEmpty) }
+            bench.loop.stop()
+            bench.loop.run()
+            bench.loop.dismantle()
+        }
+    }
+
+    @Test("A client whose gateway dies goes on at the other one, with the same key, and stays there")
+    func twoGateways() throws {
+        let bench = try LoopBench()
+        let loop = bench.loop
+        let (servers, kinds, urls) = try twoServers(loop)
+        let (client, log) = try client(loop, urls)
+        client.subscribe("lobby")
+        client.connect()
+        turn(bench) { log.entrances == 1 }
+        let first = servers[0].connects == 1 ? 0 : 1
+        let (dying, other) = (servers[first], servers[1 - first])
+        dying.swallowed = ["1"]
+        client.publish(data("1"), to: "lobby")
+        turn(bench) { dying.swallowed.isEmpty && log.texts == ["1"] }
+        loop.stopListening(handler: kinds[first])
+        for id in dying.members.keys { loop.close(id) }
+        turn(bench, step: .milliseconds(5)) { log.answers == 1 && log.entrances == 2 }
+        #expect(dying.connects == 1 && other.connects == 1)
+        #expect(other.keys == dying.keys && other.keys.count == 1)
+
+        // The dead one is tried before the living one is tried again, and costs no wait.
+        for id in other.members.keys { loop.close(id) }
+        turn(bench, step: .milliseconds(5)) { log.entrances == 3 }
+        let waits = log.events.compactMap { if case .disconnected(let end) = $0 { end.retryIn } else { nil } }
+        #expect(waits.count == 3 && waits.last == .zero)
+        client.close()
+        turn(bench) { other.members.isEmpty }
         loop.stop()
         loop.run()
         loop.dismantle()
@@ -217,7 +293,9 @@ struct LoopbackTests {
         listener.discard()
         let (client, log) = try client(loop, port: port)
         client.connect()
-        turn(bench, step: .milliseconds(5)) { log.events.contains(.connecting(attempt: 3)) }
+        turn(bench, step: .milliseconds(5)) {
+            log.events.contains { if case .connecting(3, _) = $0 { true } else { false } }
+        }
         let ends = log.events.compactMap { if case .disconnected(let end) = $0 { end } else { nil } }
         #expect(ends.allSatisfy { $0.cause == .network && $0.retryIn != nil && $0.reason == "Connection refused" })
         client.close()

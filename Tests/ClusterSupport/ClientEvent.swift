@@ -24,18 +24,31 @@ package struct ClientEvent: Decodable, Sendable, CustomStringConvertible {
     package let count: Int?
     /// What a request found wrong.
     package let faults: [String]?
+    /// Where martlet-chat connects to.
+    package let url: String?
+    /// Where something that a request made listens.
+    package let port: UInt16?
+    /// How a room was entered: fresh, recovered or lost.
+    package let continuity: String?
+    /// How many messages follow a recovery.
+    package let recovered: Int?
+    /// Place of a message, or of a room, in the room's stream.
+    package let offset: Int?
+    package let epoch: String?
     /// Milliseconds until martlet-chat tries to connect again; nil when it does not.
     package let retry: Int?
 
     enum CodingKeys: String, CodingKey {
         case event, client, room, user, text, code, reason, number, tag, version, count, faults
+        case url, port, continuity, recovered, offset, epoch
         case retry = "retry_ms"
     }
 
     package var description: String {
         let parts: [(String, Any?)] = [
             ("client", client), ("room", room), ("user", user), ("text", text), ("code", code), ("reason", reason),
-            ("number", number), ("tag", tag), ("count", count), ("faults", faults),
+            ("number", number), ("tag", tag), ("count", count), ("faults", faults), ("url", url),
+            ("continuity", continuity), ("recovered", recovered), ("offset", offset), ("epoch", epoch),
         ]
         return event + parts.compactMap { name, value in value.map { " \(name)=\($0)" } }.joined()
     }
@@ -50,6 +63,7 @@ package struct ClientEvent: Decodable, Sendable, CustomStringConvertible {
         (event, text) = ("unreadable", line)
         (client, room, user, code, reason, number, tag) = (nil, nil, nil, nil, nil, nil, nil)
         (version, count, faults, retry) = (nil, nil, nil, nil)
+        (url, port, continuity, recovered, offset, epoch) = (nil, nil, nil, nil, nil, nil)
     }
 }
 
@@ -76,6 +90,11 @@ extension Member {
     /// The messages of `room` so far, in order.
     package func texts(in room: String) -> [String] {
         events.all.filter { $0.event == "message" && $0.room == room && isMine($0) }.compactMap(\.text)
+    }
+
+    /// The offsets of `room`'s messages so far, in order.
+    package func offsets(in room: String) -> [Int] {
+        events.all.filter { $0.event == "message" && $0.room == room && isMine($0) }.compactMap(\.offset)
     }
 
     /// Waits until `text` has come.

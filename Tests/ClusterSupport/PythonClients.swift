@@ -33,8 +33,13 @@ package final class PythonClients: Sendable {
 
     /// Makes a client and connects it.
     package func connect(_ name: String, to gateway: GatewayProcess) async throws -> PythonClient {
+        try await connect(name, url: gateway.url(user: name))
+    }
+
+    /// Makes a client and connects it to whatever listens at `url`.
+    package func connect(_ name: String, url: String) async throws -> PythonClient {
         let client = PythonClient(name: name, process: self)
-        try await client.demand("new", ["url": gateway.url(user: name)])
+        try await client.demand("new", ["url": url])
         try await client.demand("connect")
         return client
     }
@@ -114,5 +119,30 @@ package struct PythonClient: Member {
 
     package func publish(_ count: Int, _ text: String, in room: String) async throws {
         try await demand("burst", ["room": room, "text": text, "count": count])
+    }
+}
+
+/// A load balancer in front of gateways, in a Python process: who is cut off and comes back is at another gateway.
+package struct LoadBalancer {
+    private let name: PythonClient
+    private let port: UInt16
+
+    /// Hands connections on to `gateway`.
+    package init(_ process: PythonClients, to gateway: GatewayProcess) async throws {
+        name = PythonClient(name: "balancer", process: process)
+        guard let port = try await name.demand("balance", ["target": Int(gateway.port)]).port else {
+            throw TestFailure("the load balancer has no port")
+        }
+        self.port = port
+    }
+
+    /// What clients connect to.
+    package func url(user: String? = nil) -> String {
+        "ws://127.0.0.1:\(port)/connection/websocket" + (user.map { "?user=\($0)" } ?? "")
+    }
+
+    /// Cuts all connections and hands new ones on to `gateway`; to nobody if that is nil.
+    package func turn(to gateway: GatewayProcess?) async throws {
+        try await name.demand("switch", ["target": Int(gateway?.port ?? 1)])
     }
 }

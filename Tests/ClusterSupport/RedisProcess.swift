@@ -11,9 +11,12 @@ package final class RedisProcess: Sendable {
     package let address: LocalAddress
     private let directory: TemporaryDirectory
     private let process: Mutex<LineProcess?>
+    private let isDurable: Bool
 
-    /// Starts a server, on a Unix socket unless `usesPort`; with `isAway` it is only known where it will listen.
-    package init(usesPort: Bool = false, isAway: Bool = false) async throws {
+    /// Starts a server, on a Unix socket unless `usesPort`; with `isAway` it is only known where it will listen. With
+    /// `isDurable` it writes down what it acknowledges, and knows it again after `kill` and `start`.
+    package init(usesPort: Bool = false, isAway: Bool = false, isDurable: Bool = false) async throws {
+        self.isDurable = isDurable
         directory = try TemporaryDirectory()
         process = Mutex(nil)
         address = usesPort ? .port(try LocalSocket.freePort()) : .path("\(directory.path)/redis")
@@ -30,7 +33,8 @@ package final class RedisProcess: Sendable {
 
     /// Starts it, also again after `kill`; returns when it accepts connections.
     package func start() async throws {
-        var arguments = ["--dir", directory.path, "--save", "", "--appendonly", "no", "--daemonize", "no"]
+        var arguments = ["--dir", directory.path, "--save", "", "--daemonize", "no"]
+        arguments += ["--appendonly", isDurable ? "yes" : "no"]
         switch address {
         case .port(let port): arguments += ["--port", "\(port)", "--bind", "127.0.0.1"]
         case .path(let path): arguments += ["--port", "0", "--unixsocket", path]
@@ -60,15 +64,21 @@ package final class RedisProcess: Sendable {
         return answer == "+PONG\r\n"
     }
 
+    /// Deletes everything.
+    package func flush() async throws {
+        let answer = try await LocalSocket.ask(address, "FLUSHALL\r\n") { $0.hasSuffix("\r\n") }
+        guard answer == "+OK\r\n" else { throw TestFailure("FLUSHALL: \(answer ?? "no answer")") }
+    }
+
     /// Ends the connections that are subscribed to something, and no others; how many there were.
     package func endSubscribers() async throws -> Int {
         let answer = try await LocalSocket.ask(address, "CLIENT KILL TYPE pubsub\r\n") { $0.hasSuffix("\r\n") } ?? ""
         return Int(answer.dropFirst().prefix(while: \.isNumber)) ?? 0
     }
 
-    /// How many rooms anybody is subscribed to.
-    package func subscribedChannels() async throws -> Int {
-        let answer = try await LocalSocket.ask(address, "PUBSUB CHANNELS\r\n") { $0.contains("\r\n") }
+    /// How many rooms any gateway is subscribed to; each is subscribed to a channel of its own besides.
+    package func subscribedRooms() async throws -> Int {
+        let answer = try await LocalSocket.ask(address, "PUBSUB CHANNELS martlet:{*\r\n") { $0.contains("\r\n") }
         guard let answer, answer.hasPrefix("*"), let count = Int(answer.dropFirst().prefix(while: \.isNumber)) else {
             throw TestFailure("Redis does not list its channels: \(answer ?? "no answer")")
         }

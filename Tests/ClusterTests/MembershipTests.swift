@@ -114,7 +114,7 @@ struct MembershipTests {
         }
         for member in members { for room in rooms + ["quiet"] { try await member.unsubscribe(room) } }
         _ = try await eventually("an end of all subscriptions in Redis") {
-            try await pair.redis.subscribedChannels() == 0 ? true : nil
+            try await pair.redis.subscribedRooms() == 0 ? true : nil
         }
     }
 

@@ -79,7 +79,7 @@ struct SharedRoomTests {
             try await pumps.waitForAll()
         }
         _ = try await eventually("an end of all subscriptions in Redis") {
-            try await redis.subscribedChannels() == 0 ? true : nil
+            try await redis.subscribedRooms() == 0 ? true : nil
         }
     }
 

@@ -5,7 +5,8 @@ import ClusterSupport
 import Foundation
 import TestSupport
 
-/// What a test of the cluster starts with. Everything ends with it.
+/// What a test of the cluster starts with. Everything ends with it. The clients tell every answer of their gateway,
+/// instead of repeating what was refused for the moment.
 struct TwoGateways {
     static let room = "lobby"
 
@@ -26,8 +27,8 @@ struct TwoGateways {
         async let second = GatewayProcess(configuration: configuration, redis: redis)
         (a, b) = (try await first, try await second)
         self.python = try await python
-        ada = try await ChatClient(a, user: "ada", rooms: [Self.room])
-        bob = try await ChatClient(b, user: "bob", rooms: [Self.room])
+        ada = try await ChatClient([a], user: "ada", rooms: [Self.room], retryFor: 0)
+        bob = try await ChatClient([b], user: "bob", rooms: [Self.room], retryFor: 0)
         eve = try await self.python.connect("eve", to: b)
         try await eve.subscribe(Self.room)
     }

@@ -7,7 +7,8 @@ import Testing
 
 /// One redis-server process; killed when it goes out of scope.
 final class RedisServer {
-    private let folder: String
+    /// The folder that it keeps its files in.
+    let folder: String
     private let arguments: [String]
     private var process: Process?
     private var log: FileHandle?
@@ -44,8 +45,9 @@ final class RedisServer {
         try? FileManager.default.removeItem(atPath: folder)
     }
 
-    /// Starts it again after `end`, and returns when it accepts connections.
-    func start() throws {
+    /// Starts it again after `end`, and returns when it accepts connections, or when it has logged `line`. The capital
+    /// of the former depends on the socket.
+    func start(awaiting line: String = "eady to accept connections") throws {
         let process = Process()
         let pipe = Pipe()
         process.executableURL = URL(
@@ -56,9 +58,8 @@ final class RedisServer {
         process.standardInput = FileHandle.nullDevice
         try process.run()
         var text = ""
-        // Reading blocks until the server writes; a server that ends closes the pipe. The capital depends on the
-        // socket.
-        while !text.contains("eady to accept connections") {
+        // Reading blocks until the server writes; a server that ends closes the pipe.
+        while !text.contains(line) {
             let piece = pipe.fileHandleForReading.availableData
             try #require(!piece.isEmpty, "redis-server did not start: \(text)")
             text += String(decoding: piece, as: UTF8.self)

@@ -8,56 +8,17 @@ import Testing
 
 @Suite("A gateway that keeps history", .ownThread)
 struct HistoryTests {
-    /// A client that has been through `connect` and reads replies and pushes in order.
-    private struct Client {
-        let peer: WebSocketPeer
-
-        init(_ gateway: GatewayProcess) throws {
-            peer = try WebSocketPeer(port: gateway.port)
-            _ = try ask(#""connect":{}"#, id: 1)
-        }
-
-        /// The reply to a command, and the pushes that came before it.
-        func ask(_ command: String, id: Int = 2) throws -> (reply: String, pushes: [String]) {
-            try peer.send(#"{"id":\#(id),\#(command)}"#)
-            var pushes: [String] = []
-            while true {
-                let text = try peer.text()
-                if text.hasPrefix(#"{"id":\#(id),"#) { return (text, pushes) }
-                pushes.append(text)
-            }
-        }
-
-        /// The data of the next `count` pushes.
-        func hear(_ count: Int) throws -> [Int] { try (0..<count).flatMap { _ in HistoryTests.data(try peer.text()) } }
-
-        /// Ends without a word, as a lost network does.
-        func vanish() { peer.socket.close() }
-    }
-
     private static let configuration = #"{"rooms": {"default": {"historySize": 5, "historyTTL": "60s"}}}"#
-
-    /// The numbers published, in the order of `text`.
-    private static func data(_ text: String) -> [Int] {
-        text.components(separatedBy: #""data":"#).dropFirst().compactMap { Int($0.prefix { $0.isNumber }) }
-    }
-
-    private static func epoch(_ text: String) throws -> String {
-        let parts = text.components(separatedBy: #""epoch":""#)
-        let epoch = String(try #require(parts.dropFirst().first).prefix { $0 != "\"" })
-        #expect(epoch.count == 16)
-        return epoch
-    }
 
     // Several rooms, so that homes on both loops are met, and clients on both.
     @Test("A client that lost its connection recovers what it missed, once and in order", arguments: 0..<6)
     func recovery(number: Int) async throws {
         let room = "room-\(number)"
         let gateway = try await GatewayProcess(configuration: HistoryTests.configuration)
-        let ada = try Client(gateway)
-        let bob = try Client(gateway)
+        let ada = try RawClient(gateway)
+        let bob = try RawClient(gateway)
         let begin = try ada.ask(#""subscribe":{"channel":"\#(room)","recoverable":true}"#).reply
-        let epoch = try HistoryTests.epoch(begin)
+        let epoch = try RawClient.epoch(in: begin)
         #expect(begin == #"{"id":2,"subscribe":{"recoverable":true,"epoch":"\#(epoch)","positioned":true}}"#)
         for data in 1...3 {
             #expect(
@@ -68,8 +29,8 @@ struct HistoryTests {
         ada.vanish()
         for data in 4...5 { _ = try bob.ask(#""publish":{"channel":"\#(room)","data":\#(data)}"#) }
 
-        func recover(_ offset: Int, epoch: String) throws -> (client: Client, reply: String) {
-            let client = try Client(gateway)
+        func recover(_ offset: Int, epoch: String) throws -> (client: RawClient, reply: String) {
+            let client = try RawClient(gateway)
             let reply = try client.ask(
                 #""subscribe":{"channel":"\#(room)","recover":true,"offset":\#(offset),"epoch":"\#(epoch)"}"#
             ).reply
@@ -77,12 +38,12 @@ struct HistoryTests {
         }
         let (back, reply) = try recover(3, epoch: epoch)
         #expect(reply.contains(#""recovered":true"#) && reply.contains(#""was_recovering":true"#))
-        #expect(HistoryTests.data(reply) == [4, 5])
+        #expect(RawClient.numbers("data", in: reply) == [4, 5])
         _ = try bob.ask(#""publish":{"channel":"\#(room)","data":6}"#)
         #expect(try back.hear(1) == [6])
         for (offset, epoch) in [(0, epoch), (7, epoch), (5, "0000000000000001")] {
             let (_, refused) = try recover(offset, epoch: epoch)
-            #expect(!refused.contains("recovered\"") && HistoryTests.data(refused).isEmpty, "\(refused)")
+            #expect(!refused.contains("recovered\"") && RawClient.numbers("data", in: refused).isEmpty, "\(refused)")
             #expect(refused.contains(#""offset":6"#) && refused.contains(#""was_recovering":true"#), "\(refused)")
         }
     }
@@ -90,9 +51,9 @@ struct HistoryTests {
     @Test("History is read forward and in reverse, and a repeated publish is published once")
     func reading() async throws {
         let gateway = try await GatewayProcess(configuration: HistoryTests.configuration)
-        let ada = try Client(gateway)
-        let bob = try Client(gateway)
-        let epoch = try HistoryTests.epoch(try bob.ask(#""subscribe":{"channel":"lobby"}"#).reply)
+        let ada = try RawClient(gateway)
+        let bob = try RawClient(gateway)
+        let epoch = try RawClient.epoch(in: try bob.ask(#""subscribe":{"channel":"lobby"}"#).reply)
         for _ in 0..<3 {
             #expect(
                 try ada.ask(#""publish":{"channel":"lobby","data":1,"idempotency_key":"one"}"#).reply
@@ -105,7 +66,7 @@ struct HistoryTests {
             (#","limit":2,"since":{"offset":4,"epoch":"\#(epoch)"}"#, [5, 6]),
         ] {
             let reply = try ada.ask(#""history":{"channel":"lobby"\#(asked)}"#).reply
-            #expect(HistoryTests.data(reply) == expected, "\(reply)")
+            #expect(RawClient.numbers("data", in: reply) == expected, "\(reply)")
             #expect(reply.hasSuffix(#""epoch":"\#(epoch)","offset":7}}"#), "\(reply)")
         }
         let refused = try ada.ask(#""history":{"channel":"lobby","limit":1,"since":{"offset":4,"epoch":"x"}}"#).reply

@@ -32,7 +32,7 @@ struct LineSessionTests {
         #expect(session.isSettled)
         _ = session.feed("a\nb\n".utf8)
         #expect(!session.isSettled)
-        session.receive(.published(room: "lobby", number: 1, offset: 7), at: noon)
+        session.receive(.published(room: "lobby", number: 1, position: ChatPosition(offset: 7, epoch: "e")), at: noon)
         #expect(!session.isSettled)
         session.receive(.failed(command: "publish", room: "lobby", number: 2, code: 103, reason: "no"), at: noon)
         #expect(session.isSettled)
@@ -58,14 +58,23 @@ struct LineSessionTests {
         let cases: [(ChatEvent, String)] = [
             (.connecting(url: "ws://h"), #"{"event":"connecting","url":"ws://h"}"#),
             (.connected(client: "c", server: "s"), #"{"event":"connected","client":"c","server":"s"}"#),
-            (.joined(room: "r", continuity: .recovered), #"{"event":"joined","room":"r","continuity":"recovered"}"#),
+            (.joined(room: "r", continuity: .fresh), #"{"event":"joined","room":"r","continuity":"fresh"}"#),
+            (
+                .joined(room: "r", continuity: .recovered(2), position: ChatPosition(offset: 9, epoch: "e")),
+                #"{"event":"joined","room":"r","continuity":"recovered","recovered":2,"offset":9,"epoch":"e"}"#
+            ),
+            (.joined(room: "r", continuity: .lost), #"{"event":"joined","room":"r","continuity":"lost"}"#),
             (.left(room: "r", code: 2000, reason: "x"), #"{"event":"left","room":"r","reason":"x","code":2000}"#),
             (
                 .message(message),
                 #"{"event":"message","room":"r","user":"u\"","client":"c","text":"hi\n\u202e","#
                     + #""data":{"text":"hi\n\u202e","n":[1, 2]},"offset":9}"#
             ),
-            (.published(room: "r", number: 3, offset: nil), #"{"event":"published","room":"r","number":3}"#),
+            (.published(room: "r", number: 3, position: nil), #"{"event":"published","room":"r","number":3}"#),
+            (
+                .published(room: "r", number: 3, position: ChatPosition(offset: 4, epoch: "e\u{202E}")),
+                #"{"event":"published","room":"r","number":3,"offset":4,"epoch":"e\u202e"}"#
+            ),
             (
                 .failed(command: "publish", room: "r", number: 3, code: 120, reason: "engine unavailable"),
                 #"{"event":"error","command":"publish","reason":"engine unavailable","code":120,"room":"r","number":3}"#
@@ -84,8 +93,15 @@ struct LineSessionTests {
     func plain() {
         let message = ChatMessage(room: "lobby", user: "", client: "0123456789", data: Array(#""hi""#.utf8))
         #expect(output(.plain, .message(message)) == "12:00 [lobby] guest-01234567: hi\n")
-        #expect(output(.plain, .published(room: "lobby", number: 1, offset: 1)).isEmpty)
-        #expect(output(.plain, .joined(room: "lobby", continuity: .fresh)) == "* you are in lobby\n")
+        #expect(output(.plain, .published(room: "lobby", number: 1, position: nil)).isEmpty)
+        for (continuity, line) in [
+            (.fresh, "you are in lobby"), (.recovered(0), "back in lobby; nothing was missed"),
+            (.recovered(1), "back in lobby; recovered 1 message"),
+            (.recovered(3), "back in lobby; recovered 3 messages"),
+            (.lost, "back in lobby; some messages may be missing"),
+        ] as [(Continuity, String)] {
+            #expect(output(.plain, .joined(room: "lobby", continuity: continuity)) == "* \(line)\n")
+        }
     }
 
     @Test("A peer's control bytes are in no line, in neither form", arguments: [LineSession.Format.plain, .json])

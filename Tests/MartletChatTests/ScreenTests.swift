@@ -304,7 +304,7 @@ struct ScreenTests {
         #expect(rows(session).filter { $0.contains("connection lost") }.count == 1)
         session.receive(.connected(client: "me", server: ""), at: noon)
         session.receive(.joined(room: "lobby", continuity: .lost), at: noon)
-        #expect(rows(session).contains { $0.contains("some messages in between are lost") })
+        #expect(rows(session).contains { $0.contains("back; some messages may be missing") })
         session.receive(.disconnected(code: 3500, reason: "invalid token", retryMilliseconds: nil), at: noon)
         #expect(rows(session)[8].contains("disconnected"))
     }

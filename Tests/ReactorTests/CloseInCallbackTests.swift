@@ -38,7 +38,8 @@ import Testing
             loop.setTimer(id, after: .zero)
             loop.pauseReading(id)
             loop.resumeReading(id)
-            loop.dropUnsent(id)
+            loop.writeAhead(id, text: "ahead")
+            loop.dropUnsent(id, from: anyPlace)
             loop.cancelTimer(id)
         }
         if moment == .opened { recorder.onOpened = { if recorder.openedIDs.count == 1 { end($0) } } }
@@ -91,13 +92,15 @@ import Testing
         let act: (ConnectionID) -> Void = { id in
             // Aims at itself or at somebody else, who may be long gone.
             let target = Bool.random(using: &random) ? id : live.randomElement(using: &random) ?? id
-            switch Int.random(in: 0..<12, using: &random) {
+            switch Int.random(in: 0..<14, using: &random) {
             case 0: loop.close(target)
             case 1: loop.closeAfterFlush(target)
             case 2: loop.pauseReading(target)
             case 3, 4: loop.resumeReading(target)
             case 5: loop.setTimer(target, after: .milliseconds(Int.random(in: 0..<30, using: &random)))
             case 6: loop.cancelTimer(target)
+            case 7: loop.dropUnsent(target, from: anyPlace)
+            case 8, 9: loop.writeAhead(target, text: "ahead")
             default: loop.write(target, pattern(Int.random(in: 0..<200, using: &random)))
             }
         }
@@ -142,7 +145,8 @@ import Testing
         loop.close(a)
         loop.pauseReading(a)
         loop.setTimer(a, after: .zero)
-        loop.dropUnsent(a)
+        loop.writeAhead(a, text: "stale")
+        loop.dropUnsent(a, from: anyPlace)
         #expect(loop.queuedBytes(a) == 0)
         #expect(!loop.isOpen(a))
         #expect(!loop.isOpen(ConnectionID(slot: 9_999_999, generation: 1)))

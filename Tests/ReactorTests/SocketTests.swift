@@ -359,7 +359,11 @@ private struct Server {
         }
         #expect(server.recorder.closedIDs == [id: .stalled])
         #expect(server.loop.liveFrames == 0)
-        #expect(peer.descriptor >= 0)
+        server.loop.turn(until: "the peer hears of it") {
+            peer.poll()
+            return peer.end != nil
+        }
+        #expect(peer.end == ECONNRESET, "the kernel does not go on with what was in its buffer")
         server.end()
     }
 }

@@ -45,6 +45,8 @@ final class Recorder: ConnectionHandler {
     var onReceived: ((ConnectionID, [UInt8]) -> Void)?
     var onTimer: ((ConnectionID) -> Void)?
     var onDrained: ((ConnectionID) -> Void)?
+    /// What `stalled` answers; nil: as a handler without it.
+    var onStalled: ((ConnectionID) -> Bool)?
     var onClosed: ((ConnectionID) -> Void)?
 
     init(_ loop: Loop) { self.loop = loop }
@@ -75,6 +77,11 @@ final class Recorder: ConnectionHandler {
         onDrained?(id)
     }
 
+    func stalled(_ id: ConnectionID) -> Bool {
+        #expect(closedIDs[id] == nil, "nothing comes after closed")
+        return onStalled?(id) ?? false
+    }
+
     func closed(_ id: ConnectionID, _ reason: CloseReason) {
         #expect(closedIDs[id] == nil, "closed comes once")
         closedIDs[id] = reason
@@ -87,6 +94,7 @@ final class Recorder: ConnectionHandler {
         onReceived = nil
         onTimer = nil
         onDrained = nil
+        onStalled = nil
         onClosed = nil
     }
 
@@ -108,6 +116,9 @@ final class Echo: ConnectionHandler {
 extension Loop {
     func write(_ id: ConnectionID, text: String) { Array(text.utf8).withUnsafeBytes { write(id, $0) } }
     func write(_ id: ConnectionID, _ bytes: [UInt8]) { bytes.withUnsafeBytes { write(id, $0) } }
+    func writeAhead(_ id: ConnectionID, text: String) {
+        Array(text.utf8).withUnsafeBytes { writeAhead(id, $0, at: anyPlace) }
+    }
 
     /// Runs iterations that do not sleep.
     func turn(times: Int) { for _ in 0..<times { turn(wait: false) } }
@@ -125,6 +136,33 @@ extension Loop {
             turn()
             cancel(nudge)
         }
+    }
+}
+
+/// A boundary for output that has no frames.
+func anyPlace(_ block: UnsafeRawBufferPointer, _ sent: Int) -> Int { sent }
+
+/// The tests' own framing: a byte that says how many follow.
+enum Chunk {
+    static func make(_ payload: [UInt8]) -> [UInt8] { [UInt8(payload.count)] + payload }
+
+    static func boundary(_ block: UnsafeRawBufferPointer, _ sent: Int) -> Int {
+        var position = 0
+        while position < sent { position += 1 + Int(block[position]) }
+        return position
+    }
+
+    /// Takes a stream apart; nil when it does not end with a whole chunk.
+    static func payloads(_ stream: [UInt8]) -> [[UInt8]]? {
+        var payloads: [[UInt8]] = []
+        var position = 0
+        while position < stream.count {
+            let end = position + 1 + Int(stream[position])
+            guard end <= stream.count else { return nil }
+            payloads.append(Array(stream[(position + 1)..<end]))
+            position = end
+        }
+        return payloads
     }
 }
 

@@ -21,6 +21,13 @@ final class FakeEngine: Engine {
         var position: StreamPosition
     }
 
+    /// A question about a stream.
+    struct Read {
+        var room: String
+        var purpose: ReadTag.Purpose
+        var query: HistoryQuery
+    }
+
     var delegate: (any EngineDelegate)?
     var isAvailable = true
     var subscribeMode = Mode.now
@@ -30,11 +37,11 @@ final class FakeEngine: Engine {
     var flows: Set<String> = []
     var subscribeCalls = 0
     var unsubscribeCalls = 0
-    var readCalls = 0
+    var readCalls: Int { reads.count }
     /// What was published here, in order: room and fields.
     var published: [(room: String, fields: String)] = []
-    /// Answers that wait to be given.
-    var waiting: [() -> Void] = []
+    /// Answers that wait to be given, those about streams with their purpose.
+    private var waiting: [(purpose: ReadTag.Purpose?, give: (EngineFailure?) -> Void)] = []
     /// What rooms without history say of a publication.
     var offset: UInt64 = 0
     var streams: [String: RoomStream] = [:]
@@ -43,6 +50,12 @@ final class FakeEngine: Engine {
     /// Live messages of rooms with history wait in `live` until a test delivers them.
     var holdsLive = false
     var live: [Live] = []
+    /// The former epoch of each room, and what it shares with the one of now.
+    private(set) var formers: [String: StreamPosition] = [:]
+    /// What every epoch shared with the one before it, by room and epoch.
+    private(set) var shared: [String: StreamPosition] = [:]
+    /// Questions about streams, in order.
+    private(set) var reads: [Read] = []
     /// Epochs that this engine has made.
     private(set) var epochs: UInt64 = 0
     private var keys: [[String]: StreamPosition] = [:]
@@ -102,7 +115,7 @@ final class FakeEngine: Engine {
         answer(subscribeMode) { [self] failure in
             let position = history.map { stream(name, $0).position } ?? .none
             bytes(name) {
-                delegate?.subscribed(room: $0, failure.map { .failure($0) } ?? .success(RoomStanding(position)))
+                delegate?.subscribed(room: $0, failure.map { .failure($0) } ?? .success(standing(name, position)))
             }
         }
     }
@@ -113,31 +126,74 @@ final class FakeEngine: Engine {
     }
 
     func read(room: UnsafeRawBufferPointer, history: HistoryOptions, _ query: HistoryQuery, tag: ReadTag) {
-        readCalls += 1
         let name = text(room)
+        reads.append(Read(room: name, purpose: tag.purpose, query: query))
         // Taken now, told later: by then the room may have moved on.
         let taken = answer(name, history, query)
-        answer(readMode) { [self] failure in
+        answer(readMode, tag.purpose) { [self] failure in
             bytes(name) { delegate?.read(room: $0, tag: tag, failure.map { .failure($0) } ?? .success(taken)) }
         }
     }
 
     func shutdown() { delegate = nil }
 
-    /// Gives the answers that wait.
-    func answerWaiting() {
-        let all = waiting
+    /// Gives the answers that wait, or those about streams whose purpose is meant.
+    func answerWaiting(_ isMeant: (ReadTag.Purpose?) -> Bool = { _ in true }) {
+        let due = waiting.filter { isMeant($0.purpose) }
+        waiting.removeAll { isMeant($0.purpose) }
+        for answer in due { answer.give(nil) }
+    }
+
+    /// What waits for an answer has failed.
+    func failWaiting(_ failure: EngineFailure) {
+        let due = waiting
         waiting = []
-        for answer in all { answer() }
+        for answer in due { answer.give(failure) }
     }
 
     /// The room's past is gone; its next life has another epoch.
     func beginAnew(_ room: String) {
         epochs += 1
         streams[room]?.reset(epoch: epochs, top: 0)
+        formers[room] = nil
+    }
+
+    /// The store lost what is above `offset`, or nothing: the room goes on from there in an epoch that names the former
+    /// one.
+    func renewEpoch(_ room: String, sharing offset: UInt64? = nil) {
+        guard let old = streams[room] else { return }
+        let top = min(offset ?? old.top, old.top)
+        epochs += 1
+        let kept = old.count > 0 && old.oldest <= top ? Array(old.oldest...top) : []
+        var new = RoomStream(epoch: epochs, top: top - UInt64(kept.count), limits: old.limits)
+        for offset in kept {
+            guard let payload = old.payload(at: offset) else { continue }
+            _ = new.append(payload, now: now())
+            truth["\(room) \(new.epoch) \(offset)"] = String(decoding: payload.bytes, as: UTF8.self)
+        }
+        streams[room] = new
+        formers[room] = StreamPosition(offset: top, epoch: old.epoch)
+        shared["\(room) \(new.epoch)"] = formers[room]
+    }
+
+    /// Looks where a room stands and says so.
+    func audit(_ room: String) {
+        guard let position = streams[room]?.position else { return }
+        bytes(room) { delegate?.observed(room: $0, standing(room, position)) }
+    }
+
+    /// Up to where this node says that it has served a room.
+    func served(_ room: String) -> StreamPosition? {
+        var position: StreamPosition?
+        bytes(room) { position = delegate?.served(room: $0) }
+        return position
     }
 
     // MARK: Streams
+
+    private func standing(_ room: String, _ position: StreamPosition) -> RoomStanding {
+        RoomStanding(position, former: formers[room])
+    }
 
     private func stream(_ name: String, _ history: HistoryOptions) -> RoomStream {
         if let stream = streams[name] { return stream }
@@ -159,8 +215,10 @@ final class FakeEngine: Engine {
     private func answer(_ name: String, _ history: HistoryOptions, _ query: HistoryQuery) -> HistoryAnswer {
         var stream = stream(name, history)
         var answer = HistoryAnswer(
-            standing: RoomStanding(stream.position), isContinuous: query.since.map { $0.epoch == stream.epoch } ?? true,
-            coverage: .complete)
+            standing: standing(name, stream.position), isContinuous: true, coverage: .complete)
+        if let since = query.since, since.epoch != stream.epoch {
+            answer.isContinuous = answer.standing.continues(since)
+        }
         guard answer.isContinuous else { return answer }
         let range = stream.query(
             since: query.since?.offset, limit: query.limit, direction: query.direction, maxBytes: query.maxBytes,
@@ -172,10 +230,12 @@ final class FakeEngine: Engine {
         return answer
     }
 
-    private func answer(_ mode: Mode, _ body: @escaping (EngineFailure?) -> Void) {
+    private func answer(
+        _ mode: Mode, _ purpose: ReadTag.Purpose? = nil, _ body: @escaping (EngineFailure?) -> Void
+    ) {
         switch mode {
         case .now: body(nil)
-        case .later: waiting.append { body(nil) }
+        case .later: waiting.append((purpose, body))
         case .fail(let failure): body(failure)
         }
     }

@@ -22,8 +22,9 @@ func historyHouse(
     }
 }
 
-/// The epoch of the first room.
+/// The epoch of the first room, and the one that follows it.
 let life1 = "0000000000000001"
+let life2 = "0000000000000002"
 
 /// The reply to subscribe number `id` of a client that asked to recover.
 func recovery(

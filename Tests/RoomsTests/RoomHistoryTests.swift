@@ -73,14 +73,19 @@ import Wire
         }
         for offset in [10, 11, 1 << 53, UInt64.max] {
             let client = house.connected(loop: loop)
-            #expect(client.recover(room, from: offset) == [recovery(2, offset: 9, recovered: false)], "from \(offset)")
+            #expect(client.recover(room, from: offset) == [], "as if it were on its way, from \(offset)")
+            house.pass(LoopRooms.patience)
+            house.settle()
+            #expect(client.heard == [recovery(2, offset: 9, recovered: false)], "from \(offset)")
         }
+        let questions = house.engines[0].readCalls
         let epochs = ["", "x", "0000000000000002", "000000000000000", "00000000000000011", "000000000000000G", "😀"]
         for epoch in epochs {
             let client = house.connected(loop: loop)
             #expect(
                 client.recover(room, from: 8, epoch: epoch) == [recovery(2, offset: 9, recovered: false)], "\(epoch)")
         }
+        #expect(house.engines[0].readCalls == questions, "an epoch that is none of the room's is no question")
     }
 
     @Test(arguments: [0, 1])

@@ -41,6 +41,11 @@ final class FakeOutlet: Outlet {
     var slices: [Int] = []
     var commands: [(CommandName, ErrorCode?)] = []
     var publications = 0
+    /// Recoveries by what was counted: "recovered tail", "lost engine" and so on.
+    var recoveries: [String: Int] = [:]
+    var gaps: (repaired: Int, lost: Int) = (0, 0)
+    /// What was counted as lost continuity.
+    var losses: [String] = []
 
     init(loop: Int, house: House) {
         self.loop = loop
@@ -60,6 +65,13 @@ final class FakeOutlet: Outlet {
     func setTimer(_ connection: ConnectionWord, after delay: Duration) { timers[connection] = delay }
 
     func schedule(after delay: Duration, _ body: @escaping () -> Void) { scheduled.append((now + delay, body)) }
+
+    /// Runs what was scheduled for this moment or before.
+    func runDue() {
+        let due = scheduled.filter { $0.at <= now }
+        scheduled.removeAll { $0.at <= now }
+        for item in due { item.body() }
+    }
 
     func makeBroadcast(_ frames: UnsafeRawBufferPointer, messages: Int, since: MonotonicTime) -> Broadcast {
         #expect(since <= now)
@@ -90,6 +102,12 @@ final class FakeOutlet: Outlet {
         switch event {
         case .command(let name, let error): commands.append((name, error))
         case .publication: publications += 1
+        case .gap(isRepaired: true): gaps.repaired += 1
+        case .gap(isRepaired: false): gaps.lost += 1
+        case .recovery(let isRecovered, let fromEngine):
+            recoveries["\(isRecovered ? "recovered" : "lost") \(fromEngine ? "engine" : "tail")", default: 0] += 1
+        case .continuityLoss(let loss): losses.append("\(loss)")
+        case .mailboxLoss: losses.append("mailbox")
         }
     }
 
@@ -111,6 +129,9 @@ final class FakeOutlet: Outlet {
             if length == 126 {
                 length = Int(frames[index]) << 8 | Int(frames[index + 1])
                 index += 2
+            } else if length == 127 {
+                length = frames[index..<(index + 8)].reduce(0) { $0 << 8 | Int($1) }
+                index += 8
             }
             texts.append(String(decoding: frames[index..<(index + length)], as: UTF8.self))
             index += length
@@ -214,11 +235,7 @@ final class House {
     /// Lets time pass and runs what was scheduled; the connections' timers are fired by tests.
     func pass(_ duration: Duration) {
         now = now + duration
-        for outlet in outlets {
-            let due = outlet.scheduled.filter { $0.at <= now }
-            outlet.scheduled.removeAll { $0.at <= now }
-            for item in due { item.body() }
-        }
+        for outlet in outlets { outlet.runDue() }
     }
 
     /// Identifiers that are easy to tell: 0…01, 0…02.

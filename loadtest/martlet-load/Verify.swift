@@ -15,6 +15,7 @@ struct Verify: ParsableCommand {
               martlet-load verify --martlet .build/release/martlet
               martlet-load verify --profile std --seed 7 --json report.json
               martlet-load verify --fault F05 --times 5
+              martlet-load verify --scenario snapshot --times 20
               martlet-load verify --mutant M1
             Exit codes: 0 all promises were kept (with --mutant: it was caught), 1 not, or the run showed nothing.
             """)
@@ -22,14 +23,29 @@ struct Verify: ParsableCommand {
     @Option(help: "smoke (at most 90 s), std (10 min), or calm (nothing is broken).")
     var profile = "smoke"
 
-    @Option(help: "Only this fault: F01 to F32, see docs/reliability.md.")
+    @Option(help: "Only this fault: F01 to F37, see docs/reliability.md.")
     var fault: String?
 
-    @Option(help: "How often the fault of --fault is injected.")
-    var times = 1
+    @Option(help: "One promise against exact limits: deaf, drops, snapshot, aof or storm.")
+    var scenario: String?
 
-    @Option(help: "Seconds of the calm profile.")
-    var seconds = 20
+    @Option(help: "How often the fault of --fault or --scenario is injected.")
+    var times: Int?
+
+    @Option(help: "Seconds of the calm profile and of the scenario drops.")
+    var seconds: Int?
+
+    @Flag(help: "aof: a gateway is killed at the same moment as Redis.")
+    var withGateway = false
+
+    @Option(help: "storm: clients that drop and return.")
+    var clients = 15_000
+
+    @Option(help: "storm: processes that hold them; each may have 20,000 descriptors.")
+    var procs = 2
+
+    @Option(help: "Every bound of time is multiplied by this, for machines that do other work, too.")
+    var patience = 1
 
     @Option(help: "The program to test.")
     var martlet = ".build/release/martlet"
@@ -43,8 +59,8 @@ struct Verify: ParsableCommand {
     @Option(help: "Subscribers.")
     var subscribers = 90
 
-    @Option(help: "Rooms; each subscriber is in three of them.")
-    var rooms = 9
+    @Option(help: "Rooms (9, storm: 10); each subscriber is in three of them.")
+    var rooms: Int?
 
     @Option(help: "Publishers.")
     var publishers = 9
@@ -73,18 +89,34 @@ struct Verify: ParsableCommand {
     @Option(help: "Write the report as JSON to this file, or to stdout with -.")
     var json: String?
 
+    @Option(help: "Write the figures as Markdown tables to this file.")
+    var markdown: String?
+
+    @Option(help: .hidden)
+    var stormWorker: UInt16?
+
     @Flag(name: .shortAndLong, help: "No lines while it runs.")
     var quiet = false
 
     func validate() throws {
+        guard stormWorker == nil else { return }
         guard (1...16).contains(gateways) else { throw ValidationError("--gateways must be 1 to 16") }
         guard (1...2000).contains(subscribers) else { throw ValidationError("--subscribers must be 1 to 2000") }
-        guard (3...500).contains(rooms) else { throw ValidationError("--rooms must be 3 to 500") }
+        guard (3...500).contains(rooms ?? 9) else { throw ValidationError("--rooms must be 3 to 500") }
         guard (1...100).contains(publishers) else { throw ValidationError("--publishers must be 1 to 100") }
         guard (1...5000).contains(rate) else { throw ValidationError("--rate must be 1 to 5000") }
         guard (1...300).contains(history) else { throw ValidationError("--history must be 1 to 300") }
-        guard (1...1000).contains(times) else { throw ValidationError("--times must be 1 to 1000") }
-        guard (1...86_400).contains(seconds) else { throw ValidationError("--seconds must be 1 to 86400") }
+        guard (1...1000).contains(times ?? 1) else { throw ValidationError("--times must be 1 to 1000") }
+        guard (1...86_400).contains(seconds ?? 1) else { throw ValidationError("--seconds must be 1 to 86400") }
+        guard (1...20).contains(patience) else { throw ValidationError("--patience must be 1 to 20") }
+        guard (1...8).contains(procs) else { throw ValidationError("--procs must be 1 to 8") }
+        guard (1...18_000 * procs).contains(clients) else {
+            throw ValidationError("--clients must be 1 to 18,000 a process")
+        }
+        guard fault == nil || scenario == nil else {
+            throw ValidationError("--fault and --scenario exclude each other")
+        }
+        guard scenario == nil || !embedded else { throw ValidationError("scenarios need Redis") }
         guard access(martlet, X_OK) == 0 else {
             throw ValidationError("--martlet \(martlet): no such program; build it or name another")
         }
@@ -101,10 +133,11 @@ struct Verify: ParsableCommand {
         plan.rig.historySize = history
         plan.rig.keepsFolder = keep
         plan.clients.subscribers = subscribers
-        plan.clients.rooms = rooms
+        plan.clients.rooms = rooms ?? (scenario == "storm" ? 10 : 9)
         plan.clients.publishers = publishers
         plan.clients.rate = rate
         plan.clients.seed = seed
+        plan.patience = patience
         plan.profile = try chosenProfile()
         if let mutant {
             guard let known = Mutant(rawValue: mutant) else {
@@ -112,7 +145,7 @@ struct Verify: ParsableCommand {
                 throw ValidationError("--mutant must be one of \(all)")
             }
             plan.mutant = known
-            if fault == nil { plan.profile = known.occasion }
+            if fault == nil, scenario == nil { plan.profile = known.occasion }
         }
         plan.command = CommandLine.arguments.joined(separator: " ")
         if !CommandLine.arguments.contains("--seed") { plan.command += " --seed \(seed)" }
@@ -126,17 +159,30 @@ struct Verify: ParsableCommand {
                 throw ValidationError("--fault must be one of \(all)")
             }
             if embedded, Schedule.needsRedis(name) { throw ValidationError("--fault \(fault) needs Redis") }
-            return .single(name, times: times)
+            return .single(name, times: times ?? 1)
         }
+        if let scenario { return .scenario(try chosenScenario(scenario)) }
         switch profile {
         case "smoke": return .smoke
         case "std": return .std
-        case "calm": return .calm(seconds: seconds)
+        case "calm": return .calm(seconds: seconds ?? 20)
         default: throw ValidationError("--profile must be smoke, std or calm")
         }
     }
 
+    private func chosenScenario(_ name: String) throws -> ScenarioPlan {
+        switch name {
+        case "deaf": .deaf(times: times ?? 3)
+        case "drops": .drops(seconds: seconds ?? 60)
+        case "snapshot": .snapshot(times: times ?? 20)
+        case "aof": .appendLog(times: times ?? 5, withGateway: withGateway)
+        case "storm": .storm(clients: clients, processes: procs)
+        default: throw ValidationError("--scenario must be deaf, drops, snapshot, aof or storm")
+        }
+    }
+
     func run() throws {
+        if let stormWorker { return try StormWorker.run(port: stormWorker) }
         VerifyRun.prepareSignals()
         let isQuiet = quiet
         do {
@@ -145,6 +191,9 @@ struct Verify: ParsableCommand {
             }
             try run.endWhenInterrupted()
             let report = try run.run()
+            if let markdown, !SmallFile.write(report.markdown, to: markdown) {
+                throw RunFailure.plan("cannot write \(markdown)")
+            }
             let document = report.json.rendered() + "\n"
             switch json {
             case "-":

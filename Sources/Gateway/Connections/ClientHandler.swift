@@ -35,6 +35,7 @@ final class ClientHandler: ConnectionHandler, LoopHook, LetterHandler {
         settings = shell.settings
         metrics = shell.metrics
         log = logger.logLevel <= .debug ? logger : nil
+        shell.logger = logger
         limits = FrameLimits(frameBytes: settings.maxMessageSize, messageBytes: settings.maxMessageSize)
     }
 
@@ -71,8 +72,21 @@ final class ClientHandler: ConnectionHandler, LoopHook, LetterHandler {
             metrics.add(.handshakes(.timeout))
             refuse(id, driver) { ResponseWriter.refuse(408, reason: "request head timeout", to: &$0) }
         case .rooms: rooms.timerFired(id.word)
-        case .closing: loop.close(id)
-        case .echo, .vacant, .ended: break
+        // Our last words are out, or there is no hope for them: then the kernel need not keep what is before them.
+        case .closing, .ended: loop.close(id, loop.queuedBytes(id) > 0 ? .stalled : .local)
+        case .echo, .vacant: break
+        }
+    }
+
+    func stalled(_ id: ConnectionID) -> Bool {
+        guard let driver = shell.driver(id) else { return false }
+        switch driver.pointee.phase {
+        case .rooms, .echo:
+            shell.closeSlow(id, .time)
+            return true
+        // The close timeout counts already.
+        case .closing: return true
+        case .head, .vacant, .ended: return false
         }
     }
 
@@ -87,10 +101,6 @@ final class ClientHandler: ConnectionHandler, LoopHook, LetterHandler {
 
     func closed(_ id: ConnectionID, _ reason: CloseReason) {
         guard let driver = shell.driver(id) else { return }
-        if reason == .stalled {
-            metrics.add(.slowConsumers(.time))
-            driver.pointee.closeCode = DisconnectCode.slow.rawValue
-        }
         rooms.closed(id.word)
         logClosed(id, driver, reason)
         let code = driver.pointee.closeCode
@@ -202,6 +212,7 @@ final class ClientHandler: ConnectionHandler, LoopHook, LetterHandler {
         }
         driver.pointee.phase = .ended
         rooms.closed(id.word)
+        loop.setTimer(id, after: settings.closeTimeout)
         loop.closeAfterFlush(id)
     }
 }

@@ -17,7 +17,7 @@ package struct ClientSettings: Sendable {
     package var origins = OriginPolicy.sameHost
     /// Time for the whole request head.
     package var headTimeout = Duration.seconds(10)
-    /// Time between our Close and the peer's.
+    /// Time between our Close and the peer's; also for a slow client to read what comes before the Close.
     package var closeTimeout = Duration.seconds(5)
 
     package init() {}

@@ -25,7 +25,7 @@ struct Driver: ~Copyable {
         case echo
         /// Our Close is out; the peer's is awaited. Deadline: the close timeout.
         case closing
-        /// Nothing is read any more; the reactor ends it.
+        /// Nothing is read any more; the reactor ends it when the output is out, at the latest when the timer fires.
         case ended
     }
 

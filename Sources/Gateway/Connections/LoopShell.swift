@@ -2,6 +2,7 @@
 // members, closes, and posts to the other loops.
 
 import Bytes
+import Logging
 import Reactor
 import Rooms
 import Telemetry
@@ -19,6 +20,9 @@ final class LoopShell: Outlet {
     let drivers: UnsafeMutablePointer<Slab<Driver>>
     /// Connections whose Close went out in this iteration: their sessions end before the next fan-out.
     private(set) var leaving: [ConnectionID] = []
+    /// Who hears of slow clients; set before the loop runs.
+    var logger: Logger?
+    private var slowOnes = LogSampler()
     private let latencyPath: Labels.Path
     private var scratch = ByteBuffer(capacity: 256)
     private var hint = ByteBuffer()
@@ -62,6 +66,17 @@ final class LoopShell: Outlet {
         }
     }
 
+    /// Sends a short frame that does not wait behind what a client has not read yet.
+    private func sendAhead(_ id: ConnectionID, _ opcode: Opcode, _ payload: UnsafeRawBufferPointer) {
+        guard loop.isBlocked(id) else {
+            sendFrame(id, opcode, payload)
+            return
+        }
+        scratch.removeAll()
+        scratch.appendFrame(opcode, payload)
+        loop.writeAhead(id, scratch.bytes, at: FrameBoundary.next)
+    }
+
     /// Sends our Close, if it is not out yet, and waits for the peer's.
     func sendClose(_ id: ConnectionID, _ code: CloseCode, _ reason: StaticString) {
         sendClose(id, code, text: UnsafeRawBufferPointer(start: reason.utf8Start, count: reason.utf8CodeUnitCount))
@@ -71,6 +86,8 @@ final class LoopShell: Outlet {
         guard let driver = driver(id), driver.pointee.close.send() else { return }
         driver.pointee.closeCode = code.rawValue
         driver.pointee.phase = .closing
+        // Where the socket is full, the Close does not wait behind what nobody reads, and the memory is free at once.
+        if loop.isBlocked(id) { loop.dropUnsent(id, from: FrameBoundary.next) }
         scratch.removeAll()
         ClosePayload.appendFrame(code, reason: text, to: &scratch)
         loop.write(id, scratch.bytes)
@@ -137,15 +154,25 @@ final class LoopShell: Outlet {
 
     func send(_ connection: ConnectionWord, _ message: UnsafeRawBufferPointer) {
         let id = ConnectionID(word: connection)
+        if LoopShell.isPing(message) { return sendAhead(id, .text, message) }
         if sendFrame(id, .text, message) > settings.queueMaxSize { closeIfSlow(id) }
     }
 
+    /// The empty object: of all that rooms say it is the only message without a place in an order.
+    private static func isPing(_ message: UnsafeRawBufferPointer) -> Bool {
+        message.count == 2 && message[0] == UInt8(ascii: "{") && message[1] == UInt8(ascii: "}")
+    }
+
     func sendPingFrame(_ connection: ConnectionWord) {
-        sendFrame(ConnectionID(word: connection), .ping, UnsafeRawBufferPointer(start: nil, count: 0))
+        sendAhead(ConnectionID(word: connection), .ping, UnsafeRawBufferPointer(start: nil, count: 0))
     }
 
     func close(_ connection: ConnectionWord, _ code: DisconnectCode) {
-        sendClose(ConnectionID(word: connection), CloseCode(rawValue: code.rawValue), code.reason)
+        let id = ConnectionID(word: connection)
+        // The ping may lie in the kernel's buffer, behind what the client did not read: being behind is its fault then,
+        // not being silent.
+        if code == .noPong, loop.offer(id) > 0 { return closeSlow(id, .time) }
+        sendClose(id, CloseCode(rawValue: code.rawValue), code.reason)
     }
 
     func setTimer(_ connection: ConnectionWord, after delay: Duration) {
@@ -187,21 +214,38 @@ final class LoopShell: Outlet {
 
     func random(_ bytes: UnsafeMutableRawBufferPointer) { Digest.random(bytes) }
 
-    func record(_ event: RoomEvent) {
-        switch event {
-        case .command(let command, let error): metrics.add(.commands(Labels.Command(command), Labels.Result(error)))
-        case .publication: metrics.add(.publications(.client))
-        }
-    }
+    func record(_ event: RoomEvent) { metrics.add(Counter(event)) }
 
-    /// Closes a member that does not keep up. What it was not sent is dropped, so that the Close is not stuck behind a
-    /// megabyte that nobody reads; the block that is half out is finished first.
+    // MARK: Slow clients
+
+    /// Closes a client whose queue is over its limit, unless its socket takes it.
     private func closeIfSlow(_ id: ConnectionID) {
         guard let driver = driver(id), !driver.pointee.close.hasSent, loop.offer(id) > settings.queueMaxSize else {
             return
         }
-        metrics.add(.slowConsumers(.bytes))
-        loop.dropUnsent(id)
+        closeSlow(id, .bytes)
+    }
+
+    /// Closes a client that does not keep up: what waits for it is dropped. It has the close timeout to read what the
+    /// kernel holds, the rest of the frame that is half out, and the Close.
+    func closeSlow(_ id: ConnectionID, _ reason: Labels.SlowReason) {
+        guard let driver = driver(id), !driver.pointee.close.hasSent else { return }
+        metrics.add(.slowConsumers(reason))
+        logSlow(id, driver, reason)
         sendClose(id, CloseCode(rawValue: DisconnectCode.slow.rawValue), DisconnectCode.slow.reason)
+    }
+
+    /// One line a slow client, sampled: in a hot room there may be hundreds in a second.
+    private func logSlow(_ id: ConnectionID, _ driver: UnsafeMutablePointer<Driver>, _ reason: Labels.SlowReason) {
+        guard let logger, logger.logLevel <= .info, let left = slowOnes.admit(at: loop.now) else { return }
+        var metadata: Logger.Metadata = [
+            "martlet.loop": .stringConvertible(loop.index),
+            "martlet.close.code": .stringConvertible(DisconnectCode.slow.rawValue),
+            "martlet.close.reason": .string("\(reason)"),
+            "martlet.queue.bytes": .stringConvertible(loop.queuedBytes(id)),
+            "duration_ms": .stringConvertible(loop.now.since(driver.pointee.opened).wholeMilliseconds),
+        ]
+        if left > 0 { metadata["martlet.log.suppressed"] = .stringConvertible(left) }
+        logger.info("closed a client that does not keep up", metadata: metadata)
     }
 }

@@ -45,3 +45,20 @@ extension Labels.Handshake {
         }
     }
 }
+
+extension Counter {
+    /// What counts `event`.
+    init(_ event: RoomEvent) {
+        switch event {
+        case .command(let command, let error): self = .commands(Labels.Command(command), Labels.Result(error))
+        case .publication: self = .publications(.client)
+        case .gap(let isRepaired): self = .gapRepairs(isRepaired ? .repaired : .lost)
+        case .recovery(let isRecovered, let fromEngine):
+            self = .recoveries(isRecovered ? .recovered : .lost, fromEngine ? .engine : .tail)
+        case .continuityLoss(.otherEpoch): self = .continuityLosses(.otherEpoch)
+        case .continuityLoss(.trimmed): self = .continuityLosses(.trimmed)
+        case .continuityLoss(.regressed): self = .continuityLosses(.regressed)
+        case .mailboxLoss: self = .continuityLosses(.mailbox)
+        }
+    }
+}

@@ -18,7 +18,10 @@ extension RedisEngine {
         metrics.set(.engine(.term), up: isTermOpen)
         metrics.set(.engine(.subscriptions), up: areRoomsReady)
         let isAvailable = areCommandsReady && isTermOpen && areRoomsReady
-        status.trouble = isAvailable ? .none : trouble()
+        // A deaf link is replaced within milliseconds. Readiness says so until the next regular probe has come, so that
+        // whoever looks once a second sees it and sends nobody to a node whose new link is no better.
+        let served: EngineTrouble = state.pointee.provesHearing ? .subscriptionDeaf : .none
+        status.trouble = isAvailable ? served : trouble()
         guard isAvailable != state.pointee.isAvailable else { return }
         state.pointee.isAvailable = isAvailable
         if isAvailable { logger?.notice("redis is available", metadata: metadata()) }

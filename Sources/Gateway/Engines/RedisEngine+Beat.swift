@@ -11,7 +11,6 @@ import Telemetry
 
 /// The beat of one engine.
 struct Beat {
-    static let interval = Duration.seconds(1)
     /// Beats between two sweeps of rooms that are remembered.
     static let sweepEvery: UInt64 = 16
 
@@ -41,7 +40,7 @@ extension RedisEngine {
         let sequence = state.pointee.beat.sequence + 1
         let call = BeatCall(
             registry: registry, term: term, node: node, hasFenced: state.pointee.keeper.hasFenced,
-            channel: ownChannel, sequence: sequence)
+            channel: ownChannel, sequence: sequence, lease: settings.lease)
         guard send(.beat(sequence: sequence), call.append) else { return }
         state.pointee.beat.sequence = sequence
         state.pointee.beat.sentAt = loop.now
@@ -60,7 +59,7 @@ extension RedisEngine {
             return pullCommands()
         }
         guard state.pointee.beat.next <= loop.now else { return }
-        state.pointee.beat.next = loop.now + Beat.interval
+        state.pointee.beat.next = loop.now + settings.beatInterval
         beatNow()
         guard state.pointee.isAvailable else { return }
         audit()
@@ -96,7 +95,11 @@ extension RedisEngine {
         if sequence == state.pointee.beat.sequence {
             metrics.observe(.engineProbe, loop.now.since(state.pointee.beat.lastSentAt))
         }
-        guard !state.pointee.rooms.isVerified else { return }
+        guard !state.pointee.rooms.isVerified else {
+            guard state.pointee.provesHearing else { return }
+            state.pointee.provesHearing = false
+            return updateAvailability()
+        }
         state.pointee.rooms.verify()
         writeSubscriptions()
         updateAvailability()

@@ -132,7 +132,10 @@ extension RedisEngine: RedisConnectionOwner {
         if case .poisoned(let fault) = state.pointee.rooms.phase {
             guard !state.pointee.roomsAreLost else { return }
             state.pointee.roomsAreLost = true
-            if fault == .deaf { metrics.add(.engineProbeTimeouts) }
+            if fault == .deaf {
+                metrics.add(.engineProbeTimeouts)
+                state.pointee.provesHearing = true
+            }
             lost(roomConnection, fault)
             return
         }

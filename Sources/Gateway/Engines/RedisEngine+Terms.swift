@@ -75,7 +75,7 @@ extension RedisEngine {
         let keeper = state.pointee.keeper
         let call = AnnounceTermCall(
             registry: registry, life: state.pointee.commands.life?.value ?? 0, node: node,
-            highestKnown: keeper.highestKnown, remembered: keeper.remembered)
+            highestKnown: keeper.highestKnown, remembered: keeper.remembered, lease: settings.lease)
         guard call.life != 0, send(.announce, call.append) else { return }
         writeCommands()
         redisDeadlineChanged()

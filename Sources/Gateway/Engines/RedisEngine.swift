@@ -38,6 +38,8 @@ struct RedisEngineState: ~Copyable {
     var isAvailable = false
     /// The loss of the subscriptions' link was dealt with.
     var roomsAreLost = true
+    /// The link for subscriptions was deaf, and its successor has not yet brought a regular probe.
+    var provesHearing = false
     /// Why each link was lost last.
     var commandsFault: LinkFault?
     var roomsFault: LinkFault?
@@ -244,7 +246,8 @@ package final class RedisEngine: Engine, @unchecked Sendable {
         delegate = nil
         if canCall, let term = state.pointee.keeper.term {
             // So that nobody waits for this node, should Redis begin a new life soon.
-            _ = send(.leave, LeaveCall(registry: registry, term: term, node: node).append)
+            let call = LeaveCall(registry: registry, term: term, node: node, lease: settings.lease)
+            _ = send(.leave, call.append)
             writeCommands()
         }
         commandConnection.stopAfterFlush()

@@ -13,16 +13,23 @@ package struct RedisEngineSettings: Sendable {
     /// Largest publication in bytes, its members all told. A larger one is refused when it is published (nobody would
     /// get it), and skipped and counted when it comes out of Redis.
     package let publicationBytes: Int
+    /// How long a node is waited for that was heard of last; the same on every node.
+    package let lease: Duration
+    /// Time between two beats: a lease is to outlive some that are lost.
+    package let beatInterval: Duration
 
     /// Settings whose links have room for publications of `publicationBytes`, which is to be above what a client may
     /// send, since the sender's information comes on top. Redis itself drops subscribers that have more than 32 MiB to
     /// read (`client-output-buffer-limit pubsub`), so more than a few MiB asks for trouble there.
     package init(
-        endpoint: RedisEndpoint, link: LinkSettings, names: RedisNames, publicationBytes: Int = 1024 * 1024
+        endpoint: RedisEndpoint, link: LinkSettings, names: RedisNames, publicationBytes: Int = 1024 * 1024,
+        lease: Duration = .seconds(5), beatInterval: Duration = .seconds(1)
     ) {
         self.endpoint = endpoint
         self.names = names
         self.publicationBytes = publicationBytes
+        self.lease = lease
+        self.beatInterval = beatInterval
         var link = link
         // One publication must never cost the link: twice its size passes, and is skipped if need be.
         let bulk = max(link.limits.replies.bulkBytes, 2 * publicationBytes)

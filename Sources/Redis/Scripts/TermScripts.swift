@@ -9,8 +9,8 @@
 // nodes of a cluster; a node is forgotten one lease after its last call, by the others' calls.
 //
 // A new life waits for the nodes that announcing ones remember and for those whose lease, as this store has it, still
-// runs. Older entries are not waited for: an old snapshot is full of nodes that ended long ago, and one that still lives
-// is remembered by the others.
+// runs. Older entries are not waited for: an old snapshot is full of nodes that ended long ago, and one that still
+// lives is remembered by the others.
 //
 // A term that opens although somebody has not fenced gets the next number at that moment: who is missing may have seen
 // more than those who vouched, so what they vouched for in the lower number does not count, and each room gets a new

@@ -2,8 +2,8 @@
 // overlap. The member joins its room's flow at the moment when this is decided, on the room's home loop: everything up
 // to `delivered` has to be in its reply, everything behind it will come by itself.
 //
-// Pure and bounded by its inputs. Called when a client recovers: first with the tail alone, which answers nearly all of
-// a reconnect storm; then with the engine's answer.
+// Pure and bounded by its inputs. Called when a client recovers: first with what the home has in memory, which answers
+// nearly all of a reconnect storm; again when the engine has been asked for what lies before it.
 
 import Bytes
 
@@ -14,12 +14,13 @@ package enum RecoveryMerge: Equatable, Sendable {
     /// The home loop itself has not yet delivered what the member saw elsewhere: decide again when it has. Joined now,
     /// it would get those publications a second time.
     case wait
-    /// The engine is to be asked for what follows this offset; its former answer, if any, does not reach the tail.
-    case ask(since: UInt64)
+    /// The engine is to be asked: what is in memory does not reach back to the member.
+    case ask
     /// Not everything is left: `recovered: false`.
     case refused
 
-    /// The engine's answer to a question for everything behind the member's position, in the stream's epoch.
+    /// What the engine answered to a question for the newest publications, in the stream's epoch. Nothing before it
+    /// can be had.
     package struct Answer: Equatable, Sendable {
         /// Offset of its first entry; without entries one behind its top.
         package var start: UInt64
@@ -42,16 +43,16 @@ package enum RecoveryMerge: Equatable, Sendable {
         if tailReaches, tail.oldest <= since + 1 {
             return .recovered(answer: 0..<0, tail: since + 1..<delivered + 1)
         }
-        guard let answer else { return .ask(since: since) }
+        guard let answer else { return .ask }
         // Trimmed in the stream: then the tail, which is younger, would have had it, or nobody has.
         guard answer.start > 0, answer.start <= since + 1, answer.count >= 0 else { return .refused }
         let end = answer.start + UInt64(answer.count)
-        guard end > since + 1 else { return .ask(since: since) }
+        guard end > since + 1 else { return .ask }
         let first = Int(clamping: since + 1 - answer.start)
         if end > delivered {
             return .recovered(answer: first..<Int(clamping: delivered + 1 - answer.start), tail: 0..<0)
         }
-        guard tailReaches, tail.oldest <= end else { return .ask(since: since) }
+        guard tailReaches, tail.oldest <= end else { return .ask }
         return .recovered(answer: first..<answer.count, tail: end..<delivered + 1)
     }
 }

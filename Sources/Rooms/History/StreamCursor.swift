@@ -66,7 +66,7 @@ package struct StreamCursor {
 
     // Offsets stay exact in every language of the clients (JavaScript, Lua): below 2⁵³. A message above it is a
     // forgery.
-    private static let largestOffset: UInt64 = (1 << 53) - 1
+    static let largestOffset: UInt64 = (1 << 53) - 1
 
     private let limits: Limits
     private(set) var phase = Phase.starting
@@ -106,6 +106,9 @@ package struct StreamCursor {
 
     /// Whether `next` and `takeRequest` have nothing to say: the usual case, asked after every publication.
     package var isQuiet: Bool { held.isEmpty && !isDoubtful && rumoured <= delivered }
+
+    /// Whether the stream is said to have more than was delivered.
+    package var isBehind: Bool { rumoured > delivered }
 
     // MARK: Inputs
 
@@ -160,6 +163,12 @@ package struct StreamCursor {
 
     /// The link was restored, or the room is audited: what came meanwhile, or did not, is unknown.
     package mutating func doubt() { if phase == .following { isDoubtful = true } }
+
+    /// The stream was seen to have `offset` in the epoch that is followed.
+    package mutating func hear(of offset: UInt64) {
+        guard phase == .following, offset <= StreamCursor.largestOffset else { return }
+        rumoured = max(rumoured, offset)
+    }
 
     /// The next publication to be delivered, or nil.
     package mutating func next() -> Entry? {

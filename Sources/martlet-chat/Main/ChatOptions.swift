@@ -6,8 +6,13 @@ import ChatTerminal
 struct ChatOptions: ParsableCommand {
     static let configuration = CommandConfiguration(commandName: "martlet-chat")
 
-    @Argument(help: "The gateway's WebSocket endpoint.")
-    var url = "ws://127.0.0.1:8000/connection/websocket"
+    static let defaultURL = "ws://127.0.0.1:8000/connection/websocket"
+
+    @Argument(help: "The gateway's WebSocket endpoint; several ones of a cluster with commas (default: \(defaultURL)).")
+    var endpoint: String?
+
+    @Option(help: "A gateway's endpoint; may be repeated, or name several ones with commas.")
+    var url: [String] = []
 
     @Option(name: [.short, .long], help: "Who you are, where the gateway takes your word for it (default: $USER).")
     var user: String?
@@ -33,8 +38,29 @@ struct ChatOptions: ParsableCommand {
     @Option(help: "Seconds to wait for the first connection in the line modes; 0 waits for ever.")
     var connectTimeout: UInt16 = 10
 
+    @Option(help: "Seconds for which a message is repeated while the gateways cannot keep it; 0: not at all.")
+    var retryFor: UInt16 = 30
+
     @Flag(help: "Print the version.")
     var version = false
+
+    /// All endpoints, each once.
+    var urls: [String] {
+        let named = [endpoint].compactMap(\.self) + url
+        var seen: Set<String> = []
+        return (named.isEmpty ? [Self.defaultURL] : named)
+            .flatMap { $0.split(separator: ",", omittingEmptySubsequences: false) }.map(String.init)
+            .filter { seen.insert($0).inserted }
+    }
+
+    mutating func validate() throws {
+        if retryFor > Self.longestRetry {
+            throw ValidationError(
+                "--retry-for is \(Self.longestRetry) at most: gateways know a repeated message again for 5 minutes")
+        }
+    }
+
+    private static let longestRetry: UInt16 = 240
 
     /// The help text, with what the generated list of flags cannot say.
     static let manual = """
@@ -49,6 +75,10 @@ struct ChatOptions: ParsableCommand {
           tail -f app.log | martlet-chat --json --room logs
           martlet-chat --json --listen --room ops < /dev/null
 
+        With several gateways of one cluster it begins at a random one and goes on to the next one when a connection is
+        lost or cannot be made. In rooms that keep history nothing is missed on the way and nothing is shown twice:
+          martlet-chat --url ws://chat1:8000/connection/websocket --url ws://chat2:8000/connection/websocket
+
         SCREEN
           Enter send · Up/Down history · Tab complete names and commands · PgUp/PgDn scroll · Alt-1..9 rooms
           Ctrl-A/E begin/end · Ctrl-W/U/K delete · Ctrl-Y put back · Ctrl-L redraw · Ctrl-Z suspend · Ctrl-C clear, quit
@@ -59,18 +89,21 @@ struct ChatOptions: ParsableCommand {
         JSON EVENTS (one object a line; fields with ? are absent where there is nothing to say)
           {"event":"connecting","url"}
           {"event":"connected","client","server"}
-          {"event":"joined","room","continuity"}     continuity: fresh, recovered or lost
+          {"event":"joined","room","continuity","recovered"?,"offset"?,"epoch"?}
+                                   continuity: fresh, recovered (as many messages as "recovered" says follow) or lost
+                                   (some messages may be missing: load what you show anew)
           {"event":"left","room","code","reason"}    code 0: your own wish
           {"event":"message","room","user","client","text"?,"data","offset"?}
-          {"event":"published","room","number","offset"?}  the gateway keeps your message; number counts them from 1
+          {"event":"published","room","number","offset"?,"epoch"?}  the gateway keeps your message; number counts from 1
           {"event":"error","command","reason","code","room"?,"number"?}
           {"event":"latency","milliseconds"}
           {"event":"disconnected","code","reason","retry_ms"?}  without retry_ms it is final
           {"event":"note","text"}
           A message is published as {"text":"..."}; "data" is whatever JSON was published.
 
-        It reconnects by itself, enters its rooms again and repeats what was not answered, with the same key: a server
-        with the embedded engine shows it once, one on Redis may show it twice (it keeps no keys yet).
+        It reconnects by itself and enters its rooms again. A message that was not answered, or that the gateway cannot
+        keep for the moment (100, 120), is repeated with the same key for --retry-for seconds, so that it is published
+        once; those behind it in the same room wait. In a room without history what was said during an outage is lost.
         At the end of the input it waits until everything is answered.
 
         EXIT CODES

@@ -18,13 +18,13 @@ extension ChatShell: ClientDelegate {
         case .connected:
             isConnected = true
             wasConnected = true
-            tell(ChatEvent(event, url: url))
+            tell(ChatEvent(event))
             measure()
         case .disconnected(let last):
             isConnected = false
-            tell(ChatEvent(event, url: url))
+            tell(ChatEvent(event))
             if last.retryIn == nil { end(last) }
-        default: tell(ChatEvent(event, url: url))
+        default: tell(ChatEvent(event))
         }
         takeLines()
     }

@@ -13,8 +13,6 @@ import Telemetry
 
 /// A running martlet-chat: a full screen, or lines.
 final class ChatShell {
-    /// How long the end of the input waits for answers.
-    private static let answersTimeout = Duration.seconds(30)
     /// Unanswered messages above which no more input is taken.
     private static let unansweredLimit = 500
     /// How long an ESC waits for the rest of a sequence.
@@ -29,7 +27,6 @@ final class ChatShell {
     var lines: LineSession?
     var needsDrawing = true
     var requests = RequestLedger()
-    let url: String
     /// Whether there is a connection now, and whether there has ever been one.
     var isConnected = false
     var wasConnected = false
@@ -41,6 +38,10 @@ final class ChatShell {
     private let registry: MetricRegistry
     private let rooms: [String]
     private let options: ChatOptions
+    /// The gateways, for people.
+    private let urls: String
+    /// How long the end of the input waits for answers: as long as a message is repeated, and for the last answer.
+    private let answersTimeout: Duration
     private var pump: InputPump?
     /// Whether the pump has been asked for a chunk that has not come yet.
     private var isReading = false
@@ -54,7 +55,8 @@ final class ChatShell {
         registry = MetricRegistry(loops: 1, version: MartletVersion.current)
         loop = try Loop(metrics: registry.shard(0))
         client = Client(loop: loop, options: settings)
-        url = settings.url.description
+        urls = settings.urls.map(\.description).joined(separator: ", ")
+        answersTimeout = max(.seconds(30), settings.publishPatience + settings.requestTimeout)
         rooms = options.room.isEmpty ? ["lobby"] : options.room
         self.options = options
         if usesScreen {
@@ -97,7 +99,7 @@ final class ChatShell {
         client.connect()
         if lines != nil, options.connectTimeout > 0 {
             loop.schedule(after: .seconds(Int64(options.connectTimeout))) { [unowned self] in
-                if !wasConnected { end(.network, "no connection to \(url) in \(options.connectTimeout) s") }
+                if !wasConnected { end(.network, "no connection to \(urls) in \(options.connectTimeout) s") }
             }
         }
         // On the screen one can type before there is a connection; lines wait in their pipe until it stands.
@@ -164,8 +166,8 @@ final class ChatShell {
         isFinishing = true
         perform(lines?.finish() ?? [])
         guard !options.listen else { return }
-        loop.schedule(after: Self.answersTimeout) { [unowned self] in
-            end(.network, "messages were not answered within \(Self.answersTimeout.wholeMilliseconds / 1000) s")
+        loop.schedule(after: answersTimeout) { [unowned self] in
+            end(.network, "messages were not answered within \(answersTimeout.wholeMilliseconds / 1000) s")
         }
         endIfSettled()
     }

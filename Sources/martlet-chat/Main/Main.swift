@@ -56,12 +56,16 @@ enum Main {
     }
 
     private static func clientOptions(_ options: ChatOptions) throws -> ClientOptions {
-        var url = try ClientURL(options.url)
+        var urls: [ClientURL] = []
+        for text in options.urls { urls.append(try ClientURL(text)) }
         let token = options.token ?? environment("MARTLET_TOKEN")
         // With a token the token says who we are.
         let user = options.user ?? (token == nil ? environment("USER") : nil)
-        if let user, !user.isEmpty { url.append(query: "user", user) }
-        var settings = ClientOptions(url: url)
+        if let user, !user.isEmpty {
+            for index in urls.indices { urls[index].append(query: "user", user) }
+        }
+        var settings = ClientOptions(urls: urls)
+        settings.publishPatience = .seconds(Int64(options.retryFor))
         settings.token = token
         settings.name = "martlet-chat"
         settings.version = MartletVersion.current

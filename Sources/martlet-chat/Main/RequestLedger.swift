@@ -36,11 +36,15 @@ struct RequestLedger {
     }
 }
 
+extension ChatPosition {
+    init(_ mark: StreamMark) { self.init(offset: mark.offset, epoch: mark.epoch) }
+}
+
 extension ChatEvent {
     /// The words for an event that is not an answer.
-    init(_ event: ClientEvent, url: String) {
+    init(_ event: ClientEvent) {
         switch event {
-        case .connecting: self = .connecting(url: url)
+        case .connecting(_, let url): self = .connecting(url: url.description)
         case .connected(let client, let version, let node):
             let parts = [version, node].filter { !$0.isEmpty }
             self = .connected(client: client, server: parts.joined(separator: " "))
@@ -48,7 +52,9 @@ extension ChatEvent {
             self = .disconnected(
                 code: end.code, reason: end.reason, retryMilliseconds: end.retryIn.map(\.wholeMilliseconds))
         case .subscribed(let room, let how):
-            self = .joined(room: room, continuity: !how.wasRecovering ? .fresh : how.isRecovered ? .recovered : .lost)
+            let continuity: Continuity =
+                !how.wasRecovering ? .fresh : how.isRecovered ? .recovered(how.publications) : .lost
+            self = .joined(room: room, continuity: continuity, position: how.mark.map(ChatPosition.init))
         case .unsubscribed(let room, let code, let reason): self = .left(room: room, code: code, reason: reason)
         case .subscribeFailed(let room, let error, _): self = .failed("join", room: room, number: nil, error)
         case .publication(let said):
@@ -70,7 +76,7 @@ extension ChatEvent {
         switch (purpose, result) {
         case (.publish(let room, let number), .success(let reply)):
             guard case .published(let mark) = reply else { return [] }
-            return [.published(room: room, number: number, offset: mark?.offset)]
+            return [.published(room: room, number: number, position: mark.map(ChatPosition.init))]
         case (.publish(let room, let number), .failure(let error)):
             return [.failed("publish", room: room, number: number, error)]
         case (.ping(let isAsked), .success(.pong(let duration))):

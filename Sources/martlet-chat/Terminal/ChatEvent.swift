@@ -35,25 +35,60 @@ package struct ChatMessage: Equatable, Sendable {
 }
 
 /// Whether a room's messages continue where they were left.
-package enum Continuity: String, Equatable, Sendable {
+package enum Continuity: Equatable, Sendable {
     /// Joined for the first time, or the room keeps no history.
     case fresh
-    /// Everything missed in between follows.
-    case recovered
-    /// Something in between is lost.
+    /// Everything that was missed in between follows: so many messages.
+    case recovered(Int)
+    /// Something in between may be lost.
     case lost
+
+    /// The word for programs.
+    package var name: String {
+        switch self {
+        case .fresh: "fresh"
+        case .recovered: "recovered"
+        case .lost: "lost"
+        }
+    }
+
+    /// What a person wants to know after coming back to a room; nil for `fresh`.
+    package var remark: String? {
+        switch self {
+        case .fresh: nil
+        case .recovered(0): "nothing was missed"
+        case .recovered(1): "recovered 1 message"
+        case .recovered(let count): "recovered \(count) messages"
+        case .lost: "some messages may be missing"
+        }
+    }
+}
+
+/// A place in a room's stream.
+package struct ChatPosition: Equatable, Sendable {
+    /// Number of the message in the room.
+    package var offset: UInt64
+    /// Names the stream's life.
+    package var epoch: String
+
+    /// Collects the parts.
+    package init(offset: UInt64, epoch: String) {
+        self.offset = offset
+        self.epoch = epoch
+    }
 }
 
 /// Something that happened.
 package enum ChatEvent: Equatable, Sendable {
     case connecting(url: String)
     case connected(client: String, server: String)
-    case joined(room: String, continuity: Continuity)
+    /// `position` is nil where the room keeps no history.
+    case joined(room: String, continuity: Continuity, position: ChatPosition? = nil)
     /// Not in the room any more; code 0 when it was our wish.
     case left(room: String, code: UInt32, reason: String)
     case message(ChatMessage)
     /// The server keeps message `number` (counted from 1 in the order of sending).
-    case published(room: String, number: Int, offset: UInt64?)
+    case published(room: String, number: Int, position: ChatPosition?)
     /// A request was refused or not answered. `number` tells which message, where one was.
     case failed(command: String, room: String, number: Int?, code: UInt32, reason: String)
     /// The way to the server and back.

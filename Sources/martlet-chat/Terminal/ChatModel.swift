@@ -84,7 +84,7 @@ package struct ChatModel: Sendable {
         case .connected(let client, _):
             connection = .connected
             ownClient = client
-        case .joined(let room, let continuity): joined(room, continuity, time)
+        case .joined(let room, let continuity, _): joined(room, continuity, time)
         case .left(let room, let code, let reason): left(room, code, reason, time)
         case .message(let message): said(message, time)
         case .published: break  // the message itself comes back in the room
@@ -101,10 +101,10 @@ package struct ChatModel: Sendable {
         guard let place = index(of: room) else { return }
         let isReturn = rooms[place].entries.contains { $0.kind != .notice && $0.kind != .problem }
         rooms[place].isJoined = true
-        switch continuity {
-        case .fresh: tell(.notice, ShownText(isReturn ? "back in \(room)" : "you are in \(room)"), in: place, time)
-        case .recovered: tell(.notice, "back; nothing was missed", in: place, time)
-        case .lost: tell(.problem, "back; some messages in between are lost", in: place, time)
+        if let remark = continuity.remark {
+            tell(continuity == .lost ? .problem : .notice, ShownText("back; \(remark)"), in: place, time)
+        } else {
+            tell(.notice, ShownText(isReturn ? "back in \(room)" : "you are in \(room)"), in: place, time)
         }
     }
 

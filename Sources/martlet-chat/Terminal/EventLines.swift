@@ -13,9 +13,8 @@ enum PlainEvent {
         switch event {
         case .connecting(let url): return "* connecting to \(url)"
         case .connected(_, let server): return "* connected" + (server.isEmpty ? "" : " to \(server)")
-        case .joined(let room, .fresh): return "* you are in \(room)"
-        case .joined(let room, .recovered): return "* back in \(room), nothing was missed"
-        case .joined(let room, .lost): return "* back in \(room), some messages in between are lost"
+        case .joined(let room, let continuity, _):
+            return continuity.remark.map { "* back in \(room); \($0)" } ?? "* you are in \(room)"
         case .left(let room, 0, _): return "* you left \(room)"
         case .left(let room, let code, let reason): return "* removed from \(room): \(reason) (\(code))"
         case .message(let message):
@@ -39,8 +38,10 @@ enum JSONEvent {
         switch event {
         case .connecting(let url): object.begin("connecting", ("url", url))
         case .connected(let client, let server): object.begin("connected", ("client", client), ("server", server))
-        case .joined(let room, let continuity):
-            object.begin("joined", ("room", room), ("continuity", continuity.rawValue))
+        case .joined(let room, let continuity, let position):
+            object.begin("joined", ("room", room), ("continuity", continuity.name))
+            if case .recovered(let count) = continuity { object.number("recovered", UInt64(clamping: count)) }
+            if let position { object.position(position) }
         case .left(let room, let code, let reason):
             object.begin("left", ("room", room), ("reason", reason))
             object.number("code", UInt64(code))
@@ -49,10 +50,10 @@ enum JSONEvent {
             if let text = MessageText.read(message.data) { object.string("text", text) }
             object.raw("data", message.data)
             if let offset = message.offset { object.number("offset", offset) }
-        case .published(let room, let number, let offset):
+        case .published(let room, let number, let position):
             object.begin("published", ("room", room))
             object.number("number", UInt64(clamping: number))
-            if let offset { object.number("offset", offset) }
+            if let position { object.position(position) }
         case .failed(let command, let room, let number, let code, let reason):
             object.begin("error", ("command", command), ("reason", reason))
             object.number("code", UInt64(code))
@@ -89,6 +90,11 @@ enum JSONEvent {
         mutating func number(_ name: String, _ value: UInt64) {
             key(name)
             out += String(value).utf8
+        }
+
+        mutating func position(_ position: ChatPosition) {
+            number("offset", position.offset)
+            string("epoch", position.epoch)
         }
 
         mutating func raw(_ name: String, _ value: [UInt8]) {

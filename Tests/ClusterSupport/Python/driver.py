@@ -54,7 +54,16 @@ class Membership(centrifuge.SubscriptionEventHandler):
         say("joining", client=self.name, room=self.room, code=ctx.code, reason=ctx.reason)
 
     async def on_subscribed(self, ctx):
-        say("joined", client=self.name, room=self.room)
+        position = ctx.stream_position
+        continuity = "fresh" if not ctx.was_recovering else "recovered" if ctx.recovered else "lost"
+        say(
+            "joined",
+            client=self.name,
+            room=self.room,
+            continuity=continuity,
+            offset=position.offset if position else None,
+            epoch=position.epoch if position else None,
+        )
 
     async def on_unsubscribed(self, ctx):
         say("left", client=self.name, room=self.room, code=ctx.code, reason=ctx.reason)
@@ -74,6 +83,7 @@ class Membership(centrifuge.SubscriptionEventHandler):
             author=info.client if info else None,
             text=text,
             data=json.dumps(ctx.pub.data, sort_keys=True),
+            offset=ctx.pub.offset or None,
         )
 
 
@@ -160,16 +170,52 @@ class Churner:
             self.here = None
 
 
+class Balancer:
+    """A load balancer in front of gateways: hands every connection on to the gateway of the moment."""
+
+    def __init__(self, target):
+        self.target = target
+        self.writers = set()
+
+    async def handle(self, reader, writer):
+        try:
+            upstream = await asyncio.open_connection("127.0.0.1", self.target)
+        except OSError:
+            writer.close()
+            return
+        await asyncio.gather(self.carry(reader, upstream[1]), self.carry(upstream[0], writer))
+
+    async def carry(self, reader, writer):
+        self.writers.add(writer)
+        try:
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
+        except OSError:
+            pass
+        self.writers.discard(writer)
+        writer.close()
+
+    def switch(self, target):
+        """Cuts all connections; new ones go to `target`."""
+        self.target = target
+        for writer in self.writers:
+            writer.transport.abort()
+
+
 class Driver:
     def __init__(self):
         self.clients = {}
         self.raws = {}
+        self.balancers = {}
         self.pumps = {}
 
     def sub(self, request):
         client = self.clients[request["client"]]
         room = request["room"]
-        return client.get_subscription(room) or client.new_subscription(room, Membership(request["client"], room))
+        return client.get_subscription(room) or client.new_subscription(
+            room, Membership(request["client"], room), recoverable=True
+        )
 
     # Clients made with the SDK.
 
@@ -239,6 +285,17 @@ class Driver:
 
     async def rpc(self, request):
         await self.clients[request["client"]].rpc("anything", {})
+
+    # A load balancer; its "client" is its name.
+
+    async def balance(self, request):
+        balancer = Balancer(request["target"])
+        server = await asyncio.start_server(balancer.handle, "127.0.0.1", 0)
+        self.balancers[request["client"]] = (balancer, server)
+        return {"port": server.sockets[0].getsockname()[1]}
+
+    async def switch(self, request):
+        self.balancers[request["client"]][0].switch(request["target"])
 
     # Sockets without an SDK.
 

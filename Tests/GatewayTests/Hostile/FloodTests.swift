@@ -81,7 +81,10 @@ enum LoopLimitsForTests {
     }
 
     @Test func `WS-15 who does not read a hot room is closed with 3008, the others miss nothing`() throws {
-        let loop = try TestLoop(settings: { $0.queueMaxSize = 256 * 1024 })
+        let loop = try TestLoop(settings: {
+            $0.queueMaxSize = 256 * 1024
+            $0.closeTimeout = .seconds(60)
+        })
         let slow = try loop.peer(receiveBuffer: 4096).connected()
         try slow.joined("hot")
         let fast = try (0..<3).map { _ in try loop.peer().connected() }

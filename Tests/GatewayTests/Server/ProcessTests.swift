@@ -127,7 +127,8 @@ private final class MartletProcess {
     }
 
     @Test func `WS-04 WS-06 WS-14 WS-15 floods leave memory bounded while they last`() throws {
-        let martlet = try MartletProcess(["--loops", "1"], configuration: #"{"echo": true}"#, directory: directory)
+        let martlet = try MartletProcess(
+            ["--loops", "1"], configuration: #"{"echo": true, "client": {"pingInterval": "1h"}}"#, directory: directory)
         let neighbour = try martlet.peer().connected()
         // What a process needs once it has worked: buffers, pages of slabs, the allocator's arenas.
         _ = try warmUp(martlet)

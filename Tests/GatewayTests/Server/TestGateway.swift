@@ -2,14 +2,15 @@
 // that no operator can set (short deadlines, small limits). Both end with the object.
 
 import Bytes
+import Glibc
 import Logging
-import Reactor
 import Synchronization
 import Telemetry
 import TestSupport
 import Testing
 
 @testable import Gateway
+@testable import Reactor
 @testable import Rooms
 
 /// A running gateway with two loops, the embedded engine and an insecure client listener unless told otherwise.
@@ -118,8 +119,10 @@ final class TestLoop {
     private let gateway: GatewayLoop
     private var thread: LoopThread?
 
+    /// `sendBuffer` bounds what the kernel holds for each client, which by itself grows to megabytes at its own time.
     init(
-        limits: LoopLimits = LoopLimits(), settings adjust: (inout ClientSettings) -> Void = { _ in },
+        limits: LoopLimits = LoopLimits(), sendBuffer: Int32? = nil,
+        settings adjust: (inout ClientSettings) -> Void = { _ in },
         rules adjustRules: (inout RoomRules) -> Void = { _ in }
     ) throws {
         registry = MetricRegistry(loops: 1, version: "test")
@@ -137,6 +140,11 @@ final class TestLoop {
         let address = try #require(SocketAddress(host: "127.0.0.1", port: 0))
         let listener = try Listener.bind(address, shared: false, handler: gateway.clientKind)
         port = try #require(listener.address.port)
+        if var size = sendBuffer {
+            // Inherited by the accepted sockets.
+            setsockopt(
+                listener.descriptor, SOL_SOCKET, SO_SNDBUF, &size, socklen_t(MemoryLayout<Int32>.size))
+        }
         try loop.add(listener)
         thread = try LoopThread(loop, name: "test-loop")
     }

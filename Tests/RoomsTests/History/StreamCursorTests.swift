@@ -238,8 +238,8 @@ struct StreamCursorTests {
             case .wait:
                 #expect(since > delivered)
                 seen.insert("wait")
-            case .ask(let from):
-                #expect(from == since && since < delivered)
+            case .ask:
+                #expect(since < delivered)
                 seen.insert("ask")
             case .refused: Issue.record("seed \(seed): the answer begins where it was asked to")
             }

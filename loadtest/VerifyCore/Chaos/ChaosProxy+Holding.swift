@@ -71,6 +71,7 @@ extension ChaosProxy: LoopHook {
             guard let target = flow == .up ? link.far : link.near, flow == .down || link.isFarOpen else { continue }
             let rule = rule(link, flow)
             if rule.isDropping {
+                link.channels[flow.rawValue].isDead = true
                 figures.droppedBytes += link.channels[flow.rawValue].heldBytes
                 link.channels[flow.rawValue].held = []
                 link.channels[flow.rawValue].heldBytes = 0

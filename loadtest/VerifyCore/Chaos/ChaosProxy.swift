@@ -139,10 +139,8 @@ package final class ChaosProxy: ConnectionHandler {
         figures.bytes += piece.count
         if let rewriter = link.rewriter {
             var out: [UInt8] = []
-            var back: [UInt8] = []
-            rewriter.rewrite(piece, flow, into: &out, back: &back)
+            rewriter.rewrite(piece, flow, into: &out)
             out.withUnsafeBytes { take($0, link, flow) }
-            if !back.isEmpty { back.withUnsafeBytes { take($0, link, flow == .up ? .down : .up) } }
             return
         }
         if speaksRESP, flow == .up, link.kind == .other { classify(link, piece) }
@@ -157,7 +155,8 @@ package final class ChaosProxy: ConnectionHandler {
     func take(_ piece: UnsafeRawBufferPointer, _ link: ProxyLink, _ flow: Flow) {
         guard !piece.isEmpty else { return }
         let rule = rule(link, flow)
-        if rule.isDropping {
+        if rule.isDropping || link.channels[flow.rawValue].isDead {
+            link.channels[flow.rawValue].isDead = true
             figures.droppedBytes += piece.count
             return
         }
@@ -188,7 +187,7 @@ package final class ChaosProxy: ConnectionHandler {
             return
         }
         // A half-open link hides that its peer is gone.
-        if rule(link, flow).isDropping, loop.isOpen(other) {
+        if rule(link, flow).isDropping || link.channels[flow.rawValue].isDead, loop.isOpen(other) {
             link.channels[flow.rawValue].hasEnded = true
             return
         }

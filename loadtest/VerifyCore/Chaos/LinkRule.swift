@@ -27,7 +27,8 @@ package struct LinkRule: Equatable, Sendable {
     package var jitter = Duration.zero
     /// Nothing moves; what comes waits in the sockets, so that the writer feels it.
     package var isStalled = false
-    /// What comes is read and thrown away: a peer that is gone without a word.
+    /// What comes is read and thrown away: a peer that is gone without a word. A link that has lost bytes stays dead
+    /// when the rule ends; what is to go on later is stalled, not dropped.
     package var isDropping = false
     /// One byte a segment.
     package var isByteWise = false

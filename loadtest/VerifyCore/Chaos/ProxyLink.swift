@@ -21,6 +21,8 @@ struct ProxyChannel {
     /// The beginning of a value that is not whole yet (directions whose messages are looked at).
     var partial: [UInt8] = []
     var isOpaque = false
+    /// Bytes have vanished. A stream that has lost some never goes on behind them: this direction is dead for good.
+    var isDead = false
     /// The reading side has ended; close the other when all is out.
     var hasEnded = false
 }
@@ -48,7 +50,6 @@ final class ProxyLink {
 
 /// Changes what passes through a link: how mutants of the server are made from outside.
 package protocol LinkRewriter: AnyObject {
-    /// Takes `bytes` of one direction and appends what goes on to `out`; may append to `back`, which goes the other
-    /// way.
-    func rewrite(_ bytes: UnsafeRawBufferPointer, _ flow: Flow, into out: inout [UInt8], back: inout [UInt8])
+    /// Takes `bytes` of one direction and appends what goes on to `out`.
+    func rewrite(_ bytes: UnsafeRawBufferPointer, _ flow: Flow, into out: inout [UInt8])
 }

@@ -25,6 +25,7 @@ extension Checker {
             violate(.isolation, room: room, now: now, "subscriber \(subscriber) is not subscribed but got \(name(id))")
             return
         }
+        if plan.learnsPublications { learn(room, id, mark) }
         guard exists(room, id) else {
             violate(.phantom, room: room, now: now, "subscriber \(subscriber) got \(name(id)), which was never sent")
             return
@@ -41,15 +42,31 @@ extension Checker {
         measure(index, room, id, isBacklog, isTimed, now: now)
     }
 
+    /// Makes a record of a message that another process has sent; numbers beyond all bounds stay unknown.
+    private func learn(_ room: Int, _ id: MessageID, _ mark: Marker) {
+        guard id.publisher >= 0, id.publisher <= plan.publishers, id.sequence >= 1, id.sequence <= 1 << 20 else {
+            return
+        }
+        let missing = id.sequence - rooms[room].publications[id.publisher].count
+        guard missing > 0 else { return }
+        let record = PublishRecord(phase: phase, invokedAt: mark.time)
+        rooms[room].publications[id.publisher].append(contentsOf: repeatElement(record, count: missing))
+        rooms[room].invoked += UInt64(missing)
+    }
+
     /// Whether the offset is the next one and has this content for all.
     private func checkOffset(
         _ subscriber: Int, _ room: Int, _ index: Int, _ offset: UInt64, _ id: MessageID, _ isBacklog: Bool,
         now: MonotonicTime
     ) -> Bool {
+        guard subscriptions[index].epoch >= 0 else { return true }
         let last = subscriptions[index].last
         let position = Position(epoch: subscriptions[index].epoch, offset: offset)
         if offset == last + 1 {
             subscriptions[index].last = offset
+            if let left = rooms[room].epochs[Int(position.epoch)].survivors, offset > left {
+                subscriptions[index].sawLost = true
+            }
             meet(room, position, now: now)
             return place(room, position, id, now: now)
         }

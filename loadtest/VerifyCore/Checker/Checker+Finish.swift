@@ -4,16 +4,6 @@
 package import Bytes
 package import LoadCore
 
-/// What is known of a gateway's process.
-struct ProcessRecord {
-    var baselineDescriptors: Int?
-    var descriptors = 0
-    var resident: UInt64 = 0
-    var peakResident: UInt64 = 0
-    var peakDescriptors = 0
-    var isOverBound = false
-}
-
 extension Checker {
     /// A gateway shows the whole history of `room`.
     package func historyRead(
@@ -68,34 +58,6 @@ extension Checker {
 
     // MARK: Processes
 
-    /// A sample of a gateway's process.
-    package func sampled(_ gateway: Int, resident: UInt64, descriptors: Int, now: MonotonicTime) {
-        var record = processes[gateway, default: ProcessRecord()]
-        if record.baselineDescriptors == nil { record.baselineDescriptors = descriptors }
-        record.resident = resident
-        record.descriptors = descriptors
-        record.peakResident = max(record.peakResident, resident)
-        record.peakDescriptors = max(record.peakDescriptors, descriptors)
-        let isOver = resident > plan.residentLimit || descriptors > plan.descriptorLimit
-        if isOver, !record.isOverBound {
-            violate(
-                .bounds, room: -1, now: now,
-                "gateway \(gateway) has \(resident >> 20) MiB resident and \(descriptors) descriptors")
-        }
-        record.isOverBound = isOver
-        processes[gateway] = record
-    }
-
-    /// From here on `descriptors` is what a gateway has in calm with all clients connected.
-    package func setBaseline(_ gateway: Int, descriptors: Int) {
-        processes[gateway, default: ProcessRecord()].baselineDescriptors = descriptors
-    }
-
-    /// Highest memory and descriptors that a gateway had.
-    package func peak(_ gateway: Int) -> (resident: UInt64, descriptors: Int) {
-        processes[gateway].map { ($0.peakResident, $0.peakDescriptors) } ?? (0, 0)
-    }
-
     /// A process ended that nobody had ended.
     package func exited(_ what: String, _ how: String, now: MonotonicTime) {
         violate(.crash, room: -1, now: now, "\(what) ended by itself: \(how)")
@@ -121,13 +83,7 @@ extension Checker {
                 .latency, room: -1, now: now,
                 "in calm the 99th percentile from publish to delivery is \(calm.percentile(99) / 1000) ms")
         }
-        // Clients may have moved from one gateway to another; all together are as many as before.
-        let before = processes.values.reduce(0) { $0 + ($1.baselineDescriptors ?? $1.descriptors) }
-        let after = processes.values.reduce(0) { $0 + $1.descriptors }
-        if after > before + plan.descriptorSlack {
-            violate(
-                .bounds, room: -1, now: now, "gateways have \(after) descriptors, \(before) before the faults")
-        }
+        finishBounds(now: now)
         finishWindows(now: now, all: true)
     }
 
@@ -178,6 +134,7 @@ extension Checker {
 
     private func finishPublications(_ room: Int, now: MonotonicTime) {
         let limit = UInt64(clamping: plan.answerLimit.wholeNanoseconds)
+        guard !plan.learnsPublications else { return }
         for publisher in 0...plan.publishers {
             // Publishers wait for one before they send the next, so that only the last can be pending.
             guard let last = rooms[room].publications[publisher].last, last.state == .pending,

@@ -87,7 +87,10 @@ extension Checker {
         if position.epoch > rooms[room].current {
             if rooms[room].current >= 0 {
                 figures.newEpochs += 1
-                if !mayChangeEpoch {
+                if mayRenewEpoch {
+                    let old = Int(rooms[room].current)
+                    rooms[room].epochs[old].survivors = rooms[room].epochs[old].survivors ?? .max
+                } else if !mayChangeEpoch {
                     violate(.ackHonesty, room: room, now: now, "the epoch changed though nothing was lost")
                 }
             }

@@ -36,6 +36,10 @@ extension Checker {
             return
         }
         meet(room, position, now: now)
+        // What was acknowledged before it was asked may still be on its way to this gateway: late, but not lost, since
+        // the interval begins below it.
+        let floor = subscriptions[index].floor
+        if floor.epoch == position.epoch, position.offset < floor.offset { figures.staleTops += 1 }
         if subscriptions[index].since != nil, !outcome.wasRecovering {
             violate(
                 .resumeHonesty, room: room, now: now,
@@ -95,25 +99,37 @@ extension Checker {
             return "\(missed) publications, more than the history keeps"
         }
         guard since.epoch != position.epoch else { return nil }
-        guard mayHaveLostData else { return "from epoch \(since.epoch) in epoch \(position.epoch)" }
+        let left = survivors(room, from: since.epoch, to: position.epoch)
+        guard mayHaveLostData || left != nil else { return "from epoch \(since.epoch) in epoch \(position.epoch)" }
+        if let left, since.offset > left {
+            return "from offset \(since.offset) of epoch \(since.epoch), of which only \(left) were left"
+        }
         // A new epoch may vouch for a beginning that it shares with an old one.
         let old = rooms[room].epochs[Int(since.epoch)].message(since.offset)
         let new = rooms[room].epochs[Int(position.epoch)].message(since.offset)
         return old != 0 && new != 0 && old != new ? "from an offset that the two epochs do not share" : nil
     }
 
-    /// `recovered: false`: with everything still there, that is a loss that the contract does not know.
-    private func checkRefusal(_ subscriber: Int, _ room: Int, _ index: Int, _ position: Position, now: MonotonicTime) {
-        let floor = subscriptions[index].floor
-        if floor.epoch == position.epoch, position.offset < floor.offset {
-            violate(
-                .resumeHonesty, room: room, now: now,
-                "subscriber \(subscriber) was told the top \(position.offset), "
-                    + "but \(floor.offset) had been acknowledged"
-            )
+    /// How much of epoch `old` lies under the same offsets in epoch `new`; nil when that is not known.
+    private func survivors(_ room: Int, from old: Int32, to new: Int32) -> UInt64? {
+        guard old >= 0, new > old, Int(new) < rooms[room].epochs.count else { return nil }
+        var least = UInt64.max
+        for epoch in Int(old)..<Int(new) {
+            guard let left = rooms[room].epochs[epoch].survivors else { return nil }
+            least = min(least, left)
         }
-        guard let since = subscriptions[index].since, since.epoch == position.epoch, since.offset <= position.offset
-        else { return }
+        return least
+    }
+
+    /// `recovered: false`: with everything still there, that is a loss that the contract does not know. A room
+    /// remembers one epoch before its own.
+    private func checkRefusal(_ subscriber: Int, _ room: Int, _ index: Int, _ position: Position, now: MonotonicTime) {
+        guard let since = subscriptions[index].since, since.offset <= position.offset else { return }
+        if since.epoch != position.epoch {
+            guard position.epoch - since.epoch == 1,
+                let left = survivors(room, from: since.epoch, to: position.epoch), since.offset <= left
+            else { return }
+        }
         let missed = position.offset - since.offset
         if missed <= UInt64(min(plan.historySize, plan.recoveryLimit)) {
             violate(
@@ -129,12 +145,10 @@ extension Checker {
         guard subscriptions[index].isResuming else { return }
         subscriptions[index].isResuming = false
         let top = subscriptions[index].overlap
-        let floor = subscriptions[index].floor
-        let least = floor.epoch == subscriptions[index].epoch ? max(top, floor.offset) : top
-        if subscriptions[index].last < least {
+        if subscriptions[index].last < top {
             violate(
                 .resumeHonesty, room: room, now: now,
-                "subscriber \(subscriber) recovered up to \(subscriptions[index].last), but the room was at \(least)")
+                "subscriber \(subscriber) recovered up to \(subscriptions[index].last), but the room was at \(top)")
         }
         subscriptions[index].last = max(subscriptions[index].last, top)
     }
@@ -168,8 +182,22 @@ extension Checker {
     /// Whether `subscriber` is subscribed to `room`.
     package func isLive(_ subscriber: Int, _ room: Int) -> Bool { subscriptions[cell(subscriber, room)].state == .live }
 
+    /// Subscriptions of `room` that have not got up to `top`.
+    package func subscriptions(of room: Int, below top: UInt64) -> Int {
+        (0..<plan.subscribers).count {
+            let record = subscriptions[cell($0, room)]
+            return record.state != .none && (record.state != .live || record.last < top)
+        }
+    }
+
     /// Subscriptions that are live.
     package var liveSubscriptions: Int { subscriptions.count { $0.state == .live } }
+
+    /// The highest offset of the room's current epoch that was acknowledged.
+    package func ackedTop(_ room: Int) -> UInt64 {
+        let current = rooms[room].current
+        return current >= 0 ? rooms[room].epochs[Int(current)].ackedTop : 0
+    }
 
     /// The current epoch of `room` and the highest offset that anybody was told of; nil before the first.
     package func top(_ room: Int) -> Position? {

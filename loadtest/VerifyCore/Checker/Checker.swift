@@ -31,10 +31,12 @@ package final class Checker {
     package private(set) var mayHaveLostData = false
     /// Whether a new epoch is legal now: from such a fault until the next one that loses nothing.
     private(set) var mayChangeEpoch = false
+    /// Whether new epochs are legal although nothing is lost: each of them continues the one before it wholly.
+    private(set) var mayRenewEpoch = false
 
     /// What is counted beside violations.
     package var figures = CheckerFigures()
-    var processes: [Int: ProcessRecord] = [:]
+    var gauges = GaugeBooks()
     private var recovery: (mark: Int32, since: UInt64, count: Int) = (0, .max, 0)
 
     /// A checker for `plan`; the run begins at `now`.
@@ -70,12 +72,16 @@ package final class Checker {
 
     // MARK: Phases
 
-    /// The run breaks something, heals it, or has calmed down again.
-    package func enter(_ phase: Phase, losesData: Bool = false, now: MonotonicTime) {
+    /// The run breaks something, heals it, or has calmed down again. `renewsEpochs`: the fault loses nothing, but rooms
+    /// may go on in a new epoch that continues the old one.
+    package func enter(_ phase: Phase, losesData: Bool = false, renewsEpochs: Bool = false, now: MonotonicTime) {
         if phase == .calm, self.phase != .calm { calmSince = now.nanoseconds }
         if phase != .calm { calmSince = nil }
         self.phase = phase
-        if phase == .fault { mayChangeEpoch = losesData }
+        if phase == .fault {
+            mayChangeEpoch = losesData
+            mayRenewEpoch = renewsEpochs && !losesData
+        }
         if losesData { mayHaveLostData = true }
         log(.fault, room: -1, who: -1, epoch: Int32(phase.rawValue), now: now)
     }
@@ -92,6 +98,16 @@ package final class Checker {
         guard sentAt >= recovery.since, subscriptions[index].recoveryMark != recovery.mark else { return }
         subscriptions[index].recoveryMark = recovery.mark
         recovery.count += 1
+    }
+
+    /// Redis has come back with `room` as it was at offset `top` of the epoch `name`: the messages behind it are gone,
+    /// those up to it must be kept for everybody who comes back from there.
+    package func rolledBack(_ room: Int, to top: UInt64, epoch name: [UInt8], now: MonotonicTime) {
+        guard let epoch = name.withUnsafeBytes({ knownEpoch(room, $0) }) else { return }
+        rooms[room].epochs[Int(epoch)].survivors = top
+        // What the snapshot does not know of is gone wholly.
+        for later in rooms[room].epochs.indices where later > Int(epoch) { rooms[room].epochs[later].survivors = 0 }
+        log(.rolledBack, room: room, who: -1, epoch: epoch, offset: top, now: now)
     }
 
     // MARK: Books
@@ -129,7 +145,7 @@ package final class Checker {
             let time = offenders[first].time.nanoseconds
             guard all || now.nanoseconds > time + width else { return }
             let range = (time > width ? time - width : 0)...(time + width)
-            offenders[first].window = ring.window(room: offenders[first].room, range, limit: 120)
+            offenders[first].window = ring.window(room: offenders[first].room, range, limit: 400)
             unfinishedWindows.removeFirst()
         }
     }
@@ -180,6 +196,8 @@ package struct CheckerFigures: Sendable {
     package var recovered = 0
     /// Those with `recovered: false`.
     package var notRecovered = 0
+    /// Replies whose top was below what had been acknowledged when it was asked: late, not lost.
+    package var staleTops = 0
     /// Subscriptions that were told to start anew (2500).
     package var told = 0
     /// Changes of a room's epoch.

@@ -20,12 +20,10 @@ package struct CheckerPlan: Sendable {
     package var answerLimit = Duration.seconds(6)
     /// Bound of the 99th percentile from publish to delivery while nothing is broken.
     package var calmLatencyLimit = Duration.seconds(1)
-    /// Resident bytes and open descriptors that a gateway may have.
-    package var residentLimit: UInt64 = 512 << 20
-    /// Open descriptors that a gateway may have.
-    package var descriptorLimit = 4096
-    /// Descriptors above the baseline that the gateways together may still have at the end.
-    package var descriptorSlack = 64
+    /// Others publish, too, so that a message is no phantom because nobody here sent it.
+    package var learnsPublications = false
+    /// What processes may use.
+    package var bounds = ResourceBounds()
     /// How long before and after a violation the room's events are shown.
     package var window = Duration.seconds(2)
 

@@ -38,6 +38,8 @@ struct EpochRecord {
     var ackedTop: UInt64 = 0
     /// Highest offset that anybody was told of.
     var seenTop: UInt64 = 0
+    /// Up to this offset what follows holds the same messages; nil where nobody knows what a fault has left.
+    var survivors: UInt64?
 
     func message(_ offset: UInt64) -> UInt64 { offset < UInt64(table.count) ? table[Int(offset)] : 0 }
 }
@@ -75,6 +77,8 @@ struct SubscriptionRecord {
     var since: Position?
     var floor = Position(epoch: -1, offset: 0)
     var isResuming = false
+    /// Since the last rollback: it got something that Redis had lost, out of a gateway's memory.
+    var sawLost = false
     /// The number of the recovery measurement that it has answered.
     var recoveryMark: Int32 = 0
     var seen: [PublisherView]

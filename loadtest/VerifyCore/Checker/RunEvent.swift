@@ -4,6 +4,8 @@
 /// Kinds of events of a run.
 package enum RunEventKind: UInt8, Sendable {
     case invoked, acked, refused, unknown, subscribing, subscribed, delivered, recovered, told, closed, fault, violation
+    /// Redis came back with an older state of the room.
+    case rolledBack
 }
 
 /// One event.
@@ -31,7 +33,7 @@ package struct RunEvent: Sendable, Equatable {
         switch kind {
         case .invoked, .acked, .refused, .unknown: text += " publisher \(message.publisher) #\(message.sequence)"
         case .delivered: text += " to subscriber \(who): publisher \(message.publisher) #\(message.sequence)"
-        case .fault, .violation: break
+        case .fault, .violation, .rolledBack: break
         default: text += " subscriber \(who)"
         }
         if kind != .fault, offset > 0 || epoch >= 0 { text += " at epoch \(epoch) offset \(offset)" }

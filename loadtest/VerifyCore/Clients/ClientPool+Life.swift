@@ -121,6 +121,19 @@ extension ClientPool {
         for number in numbers { setNotReading(clients[number], .frozen(until: until)) }
     }
 
+    /// They drop their connections and stay away until `comeBack`.
+    package func leave(_ numbers: [Int]) {
+        for number in numbers {
+            clients[number].life = .offline(until: MonotonicTime(nanoseconds: .max))
+            drop(clients[number])
+        }
+    }
+
+    /// They connect again, and resume from where they were.
+    package func comeBack(_ numbers: [Int]) {
+        for number in numbers where clients[number].isOffline { wake(clients[number]) }
+    }
+
     /// All subscribers drop their connections at once and come back.
     package func storm() -> Int {
         var count = 0

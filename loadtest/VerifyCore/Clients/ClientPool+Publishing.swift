@@ -107,9 +107,13 @@ extension ClientPool {
     func published(_ client: VerifyClient, _ room: Int, _ reply: Reply) {
         guard var operation = client.operations[room] else { return }
         operation.command = 0
+        slowestAnswer = max(slowestAnswer, loop.now.since(operation.sentAt))
         client.operations[room] = operation
         switch reply {
         case .publish(let result):
+            if operation.sentAt >= ackWatch.since, ackWatch.first[operation.gateway] == nil {
+                ackWatch.first[operation.gateway] = loop.now
+            }
             if operation.attempts > 1 { checker.figures.retriesAcked += 1 }
             let position =
                 result.offset > 0 || !result.epoch.isEmpty
@@ -193,7 +197,10 @@ extension ClientPool {
 
     /// The connection of a publisher is gone, and with it the answers.
     func lostConnection(_ client: VerifyClient) {
-        for operation in client.operations.values where operation.isInFlight { uncertain(client, operation) }
+        for operation in client.operations.values where operation.isInFlight {
+            slowestAnswer = max(slowestAnswer, loop.now.since(operation.sentAt))
+            uncertain(client, operation)
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 // in and out, pings, and what a peer that is gone looks like. What is said goes to the checker. Bounded by the plan:
 // a fixed number of clients, one connection each; a message may be 1 MiB, a response head 16 KiB.
 
-import Bytes
+package import Bytes
 import HTTP
 import LoadCore
 package import Reactor
@@ -29,6 +29,12 @@ package struct ClientPlan: Sendable {
     package var answerLimit = Duration.seconds(6)
     /// Attempts of one publication.
     package var retryLimit = 8
+    /// Only subscribers: publishers, markers and readers are another process' business.
+    package var isShare = false
+    /// Where connections come from, in turn; empty leaves it to the kernel. One address has some 28,000 ports.
+    package var sources: [SocketAddress] = []
+    /// Connections that may be opening at a time; 0 is without a bound.
+    package var openingLimit = 0
 
     package init() {}
 }
@@ -39,6 +45,10 @@ package struct ClientFigures: Sendable {
     package var connects = 0
     /// Connections that the server ended, by Close code; 1006 is an end without a Close frame.
     package var closedByServer: [UInt16: Int] = [:]
+    /// The same, by gateway.
+    package var closedByGateway: [Int: Int] = [:]
+    /// Those of clients that never come and go by themselves, and so have done nothing to deserve it.
+    package var steadyDisconnects = 0
     /// Error replies by code.
     package var errors: [UInt32: Int] = [:]
     /// Connections that ended before they were open.
@@ -85,10 +95,16 @@ package final class ClientPool: ConnectionHandler {
     var isFinishing = false
     /// Called when an error reaches a client for the first time since it was set.
     package var onTrouble: (() -> Void)?
+    /// The longest that a publish waited for any answer, or for the end of its connection, since this was set.
+    package var slowestAnswer = Duration.zero
+    /// Since when acknowledgements are watched, and the first one of each gateway for what was sent after that.
+    package var ackWatch: (since: MonotonicTime, first: [Int: MonotonicTime]) = (MonotonicTime(nanoseconds: .max), [:])
     var out = ByteBuffer()
     var scratch = ByteBuffer()
     var entryScratch = ByteBuffer()
     var histories: [(gateway: Int, room: Int)] = []
+    private var opening = 0
+    private var waitingToOpen: ArraySlice<Int> = []
 
     /// The clients of `plan`, not connected yet.
     package init(_ loop: Loop, directory: any GatewayDirectory, checker: Checker, plan: ClientPlan) {
@@ -109,6 +125,7 @@ package final class ClientPool: ConnectionHandler {
             let rooms = Set((0..<plan.roomsPerSubscriber).map { (subscriber + $0 * 2) % plan.rooms }).sorted()
             add(.subscriber(subscriber), rooms: rooms, isProxied: subscriber % 4 == 1, isRestless: subscriber % 3 == 0)
         }
+        guard !plan.isShare else { return }
         // One more publisher, which sends the markers of the end.
         for publisher in 0...plan.publishers {
             add(.publisher(publisher), rooms: [], isProxied: false, isRestless: false)
@@ -129,13 +146,19 @@ package final class ClientPool: ConnectionHandler {
     func connect(_ client: VerifyClient) {
         guard client.stage == .idle else { return }
         client.reconnectAt = nil
+        if plan.openingLimit > 0, opening >= plan.openingLimit {
+            waitingToOpen.append(client.number)
+            return
+        }
         guard let address = directory.address(client.gateway, proxied: client.isProxied) else { return retry(client) }
         do {
-            let id = try loop.connect(to: address, handler: kind)
+            let source = plan.sources.isEmpty ? nil : plan.sources[client.number % plan.sources.count]
+            let id = try loop.connect(to: address, from: source, handler: kind)
             let slot = Int(id.slot)
             if slot >= clientOfSlot.count { clientOfSlot += repeatElement(-1, count: slot + 1 - clientOfSlot.count) }
             clientOfSlot[slot] = client.number
             client.id = id
+            client.connectedGateway = client.gateway
             enter(client, .connecting)
             client.reader = FrameReader(role: .client)
             client.closeCode = nil
@@ -146,10 +169,19 @@ package final class ClientPool: ConnectionHandler {
         }
     }
 
+    /// Lets those open that had to wait for others.
+    private func openNext() {
+        while opening < plan.openingLimit, let next = waitingToOpen.popFirst() {
+            if clients[next].life == .live { connect(clients[next]) }
+        }
+    }
+
     func enter(_ client: VerifyClient, _ stage: ClientStage) {
+        opening += (stage.isOpening ? 1 : 0) - (client.stage.isOpening ? 1 : 0)
         client.stage = stage
         client.stageSince = loop.now
         client.lastHeard = loop.now
+        if !stage.isOpening, !waitingToOpen.isEmpty { openNext() }
     }
 
     /// Comes back later, at another gateway.
@@ -189,7 +221,7 @@ package final class ClientPool: ConnectionHandler {
         let wasOpen = client.stage == .joined || client.stage == .greeting
         client.id = nil
         client.opening = nil
-        client.stage = .idle
+        enter(client, .idle)
         client.subscribing = [:]
         client.subscribed = []
         client.retryRooms = []
@@ -198,6 +230,8 @@ package final class ClientPool: ConnectionHandler {
         if !client.isOwnClose, !isFinishing || client.role != .reader {
             if wasOpen {
                 figures.closedByServer[code, default: 0] += 1
+                figures.closedByGateway[client.connectedGateway, default: 0] += 1
+                if !client.isRestless || !isRestless { figures.steadyDisconnects += 1 }
             } else {
                 figures.failedConnects += 1
             }
@@ -223,6 +257,7 @@ package final class ClientPool: ConnectionHandler {
     /// Runs ten times a second: reconnects, retries, patience, life.
     private func tick() {
         let now = loop.now
+        openNext()
         for client in clients {
             if let at = client.reconnectAt, at <= now { connect(client) }
             watch(client, now)
@@ -269,6 +304,11 @@ package final class ClientPool: ConnectionHandler {
     /// Subscriptions that ought to be live: those of subscribers which are not away on purpose.
     package var expectedSubscriptions: Int {
         clients.reduce(0) { $0 + ($1.subscriber != nil && $1.life == .live ? $1.rooms.count : 0) }
+    }
+
+    /// Whether every subscriber that is not away on purpose is in all its rooms.
+    package var areSubscribersComplete: Bool {
+        clients.allSatisfy { $0.subscriber == nil || $0.life != .live || $0.isComplete }
     }
 
     /// Whether everybody is connected, in all rooms, and has nothing under way.

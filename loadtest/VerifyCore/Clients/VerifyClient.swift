@@ -19,6 +19,8 @@ enum ClientRole: Equatable {
 /// How far a connection has come.
 enum ClientStage: UInt8 {
     case idle, connecting, upgrading, greeting, joined
+
+    var isOpening: Bool { self == .connecting || self == .upgrading || self == .greeting }
 }
 
 /// What a client does with its connection beside its role.
@@ -69,7 +71,10 @@ final class VerifyClient {
     /// The only gateway of a reader.
     let fixedGateway: Int?
 
+    /// Where it connects next.
     var gateway: Int
+    /// Where its connection goes, or went.
+    var connectedGateway = 0
     var stage = ClientStage.idle
     var id: ConnectionID?
     var opening: ClientOpening?
@@ -157,6 +162,9 @@ package enum RoomNames {
         let digits = String(room)
         return prefix + String(repeating: "0", count: max(0, RoomNames.digits - digits.count)) + digits
     }
+
+    /// The room's key of `kind` in Redis: `m` its record, `s` its stream, `i:` what its idempotency keys begin with.
+    static func key(_ room: Int, _ kind: String) -> String { "martlet:{\(name(room))}:\(kind)" }
 
     /// The number in a room's name; nil for a foreign one.
     static func number(_ name: UnsafeRawBufferPointer) -> Int? {

@@ -1,6 +1,6 @@
-// Defects that are put into a correct server from outside, to see that the checker is awake: on the way between client
-// and gateway (MutantRewriter) or behind the gateways' back in Redis (Tampering). Each names the promises under whose
-// name it must be found.
+// Defects that a server is given to see that the checker is awake. Those of the way to the clients are made by the
+// tool's own proxy (MutantRewriter) before a correct server. The others are in the server itself, in a build with
+// MARTLET_MUTANTS, chosen by the environment variable of that build. Each names the promises by which it must be found.
 
 /// A defect of a server.
 package enum Mutant: String, CaseIterable, Sendable {
@@ -23,15 +23,15 @@ package enum Mutant: String, CaseIterable, Sendable {
         case .dropsDeliveries: "one delivery of 500 is lost"
         case .doublesDeliveries: "one delivery of 500 comes twice"
         case .swapsDeliveries: "one delivery of 500 changes places with the next"
-        case .acksTooEarly: "one publish of 100 is acknowledged and goes nowhere"
-        case .publishesWithoutAppending: "published messages are missing in the history"
+        case .acksTooEarly: "acknowledged before Redis has answered"
+        case .publishesWithoutAppending: "published, but not appended to the stream"
         case .skipsTheBacklog: "recovered: true without the publications"
         case .keepsTheEpoch: "the epoch survives the loss of the data"
-        case .reusesOffsets: "offsets that were delivered are given again"
+        case .reusesOffsets: "no fencing: delivered offsets are given again"
         case .doesNotDeduplicate: "a retry with a known key is published again"
         case .crossesRooms: "one delivery of 500 arrives under the name of another room"
         case .swallowsErrors: "errors are never answered"
-        case .staysDeaf: "one gateway gets no messages of rooms, and its probe does not notice"
+        case .staysDeaf: "no probe and no audit: a deaf link is not noticed"
         }
     }
 
@@ -48,36 +48,29 @@ package enum Mutant: String, CaseIterable, Sendable {
         case .doesNotDeduplicate: [.duplicate]
         case .crossesRooms: [.isolation]
         case .swallowsErrors: [.errorVisibility]
-        case .staysDeaf: [.lost, .silentGap, .errorVisibility]
+        case .staysDeaf: [.lost]
         }
     }
 
-    /// Whether it sits between clients and gateways; the others sit in and before Redis.
+    /// Whether the proxy makes it; the others are in the server.
     package var isOnClientLinks: Bool {
         switch self {
-        case .dropsDeliveries, .doublesDeliveries, .swapsDeliveries, .acksTooEarly, .skipsTheBacklog, .crossesRooms,
-            .swallowsErrors:
-            true
+        case .dropsDeliveries, .doublesDeliveries, .swapsDeliveries, .crossesRooms, .swallowsErrors: true
         default: false
         }
     }
 
-    /// Whether it can show only in rooms with history.
-    package var needsHistory: Bool {
-        switch self {
-        case .publishesWithoutAppending, .skipsTheBacklog, .keepsTheEpoch, .reusesOffsets, .doesNotDeduplicate: true
-        default: false
-        }
-    }
-
-    /// The faults without which the defect would have no occasion.
+    /// What must happen for the defect to show.
     package var occasion: Profile {
         switch self {
-        case .swallowsErrors: .single(.redisKilled, times: 2)
-        case .doesNotDeduplicate: .single(.redisFrozen, times: 3)
+        case .swallowsErrors: .single(.redisKilled, times: 1)
+        case .acksTooEarly: .single(.redisKilled, times: 1)
+        case .publishesWithoutAppending, .skipsTheBacklog: .single(.reconnectStorm, times: 1)
         case .keepsTheEpoch: .single(.redisLosesData, times: 1)
-        case .skipsTheBacklog: .single(.reconnectStorm, times: 3)
-        default: .calm(seconds: 12)
+        case .reusesOffsets: .scenario(.snapshot(times: 1))
+        case .doesNotDeduplicate: .single(.redisFrozen, times: 2)
+        case .staysDeaf: .single(.subscriptionsDeaf, times: 1)
+        default: .calm(seconds: 8)
         }
     }
 }

@@ -14,9 +14,6 @@ final class MutantRewriter: LinkRewriter {
     private var input: [[UInt8]] = [[], []]
     /// A delivery that waits for the next one of its connection to pass it.
     private var held: [UInt8]?
-    /// The last offset and epoch that were acknowledged, by room.
-    private var positions: [Int: (offset: UInt64, epoch: [UInt8])] = [:]
-    private var roomOfCommand: [UInt64: Int] = [:]
 
     init(_ mutant: Mutant, rooms: Int, seed: UInt64) {
         self.mutant = mutant
@@ -24,7 +21,7 @@ final class MutantRewriter: LinkRewriter {
         random = SeededRandom(seed: seed)
     }
 
-    func rewrite(_ bytes: UnsafeRawBufferPointer, _ flow: Flow, into out: inout [UInt8], back: inout [UInt8]) {
+    func rewrite(_ bytes: UnsafeRawBufferPointer, _ flow: Flow, into out: inout [UInt8]) {
         let side = flow.rawValue
         input[side] += bytes
         if !isOpen[side] {
@@ -33,7 +30,7 @@ final class MutantRewriter: LinkRewriter {
             input[side].removeFirst(end)
             isOpen[side] = true
         }
-        while let frame = takeFrame(side) { pass(frame, flow, into: &out, back: &back) }
+        while let frame = takeFrame(side) { pass(frame, flow, into: &out) }
     }
 
     private static func headEnd(_ bytes: [UInt8]) -> Int? {
@@ -85,18 +82,14 @@ final class MutantRewriter: LinkRewriter {
         out += frame.bytes
     }
 
-    private func pass(_ frame: RawFrame, _ flow: Flow, into out: inout [UInt8], back: inout [UInt8]) {
-        guard frame.isText else {
+    private func pass(_ frame: RawFrame, _ flow: Flow, into out: inout [UInt8]) {
+        guard frame.isText, flow == .down else {
             out += frame.all
             return
         }
         let lines = frame.payload.split(separator: 10).map(Array.init)
-        if flow == .up {
-            if let lie = falseAck(lines) { appendText([lie], to: &back) } else { out += frame.all }
-        } else {
-            let changed = lines.flatMap(change)
-            if changed == lines { out += frame.all } else { appendText(changed, to: &out) }
-        }
+        let changed = lines.flatMap(change)
+        if changed == lines { out += frame.all } else { appendText(changed, to: &out) }
     }
 
     // MARK: Defects
@@ -124,37 +117,9 @@ final class MutantRewriter: LinkRewriter {
         case .crossesRooms:
             guard isDelivery, hits(500), let room = JSONPiece.room(in: line) else { return [line] }
             return [JSONPiece.replaceRoom(in: line, by: (room + 2) % rooms)]
-        case .skipsTheBacklog:
-            return JSONPiece.find("\"recovered\":true", in: line) == nil
-                ? [line] : [JSONPiece.withoutPublications(line)]
         case .swallowsErrors: return JSONPiece.find("\"error\":{", in: line) == nil ? [line] : []
-        case .acksTooEarly:
-            noteAck(line)
-            return [line]
         default: return [line]
         }
-    }
-
-    /// Remembers the positions that the server tells, so that an invented one is believable.
-    private func noteAck(_ line: [UInt8]) {
-        guard JSONPiece.find("\"publish\":{", in: line) != nil, let id = JSONPiece.number("\"id\":", in: line),
-            let room = roomOfCommand.removeValue(forKey: id), let offset = JSONPiece.number("\"offset\":", in: line),
-            let epoch = JSONPiece.text("\"epoch\":\"", in: line)
-        else { return }
-        positions[room] = (offset, epoch)
-    }
-
-    /// The acknowledgement of a publish that is thrown away; nil when it goes on.
-    private func falseAck(_ lines: [[UInt8]]) -> [UInt8]? {
-        guard mutant == .acksTooEarly, lines.count == 1, let line = lines.first,
-            JSONPiece.find("\"publish\":{", in: line) != nil, let room = JSONPiece.room(in: line),
-            let id = JSONPiece.number("\"id\":", in: line)
-        else { return nil }
-        roomOfCommand[id] = room
-        guard hits(100) else { return nil }
-        guard let known = positions[room] else { return Array("{\"id\":\(id),\"publish\":{}}".utf8) }
-        let epoch = String(decoding: known.epoch, as: UTF8.self)
-        return Array("{\"id\":\(id),\"publish\":{\"offset\":\(known.offset + 1),\"epoch\":\"\(epoch)\"}}".utf8)
     }
 }
 
@@ -167,17 +132,6 @@ enum JSONPiece {
             if line[index..<index + pattern.count].elementsEqual(pattern) { return index }
         }
         return nil
-    }
-
-    static func number(_ key: String, in line: [UInt8]) -> UInt64? {
-        guard let at = find(key, in: line) else { return nil }
-        let digits = line[(at + key.utf8.count)...].prefix { (48...57).contains($0) }
-        return UInt64(String(decoding: digits, as: UTF8.self))
-    }
-
-    static func text(_ key: String, in line: [UInt8]) -> [UInt8]? {
-        guard let at = find(key, in: line) else { return nil }
-        return Array(line[(at + key.utf8.count)...].prefix { $0 != UInt8(ascii: "\"") })
     }
 
     static func room(in line: [UInt8]) -> Int? {
@@ -199,22 +153,6 @@ enum JSONPiece {
         let name = Array(RoomNames.name(room).utf8)
         var changed = line
         changed.replaceSubrange(at + 11..<at + 11 + name.count, with: name)
-        return changed
-    }
-
-    /// The line with an empty list of publications; brackets inside strings are none of ours.
-    static func withoutPublications(_ line: [UInt8]) -> [UInt8] {
-        guard let at = find("\"publications\":[", in: line) else { return line }
-        var depth = 0
-        var end = at + 15
-        while end < line.count {
-            if line[end] == UInt8(ascii: "[") { depth += 1 }
-            if line[end] == UInt8(ascii: "]") { depth -= 1 }
-            end += 1
-            if depth == 0 { break }
-        }
-        var changed = line
-        changed.replaceSubrange(at..<end, with: Array("\"publications\":[]".utf8))
         return changed
     }
 }

@@ -24,6 +24,7 @@ package enum FaultName: String, CaseIterable, Sendable {
     case frozenClients = "F24"
     case halfOpenClients = "F25"
     case reconnectStorm = "F32"
+    case redisHostile = "F37"
 
     /// One line for reports.
     package var summary: String {
@@ -46,6 +47,7 @@ package enum FaultName: String, CaseIterable, Sendable {
         case .frozenClients: "a tenth of the subscribers freezes for 9 s"
         case .halfOpenClients: "client links go silent without an end"
         case .reconnectStorm: "all subscribers reconnect at once"
+        case .redisHostile: "a gateway's connections to Redis end at something that answers garbage"
         }
     }
 }
@@ -89,8 +91,10 @@ package protocol Fault: AnyObject {
     var length: Duration { get }
     /// Whether what Redis acknowledged may be gone.
     var losesData: Bool { get }
-    /// Within this time a gateway must say at /readyz that it is not ready; nil where it need not.
-    var mustShowWithin: Duration? { get }
+    /// Within this time the gateway that is hit must have noticed that a link is deaf; nil where none is.
+    var mustNoticeWithin: Duration? { get }
+    /// The gateway that is hit, where it is one.
+    var victimGateway: GatewayNode? { get }
     func inject(_ scene: Scene)
     func heal(_ scene: Scene)
     /// Whether the healing is complete, so that recovery is measured from now on.
@@ -101,6 +105,7 @@ package protocol Fault: AnyObject {
 
 extension Fault {
     package var losesData: Bool { false }
-    package var mustShowWithin: Duration? { nil }
+    package var mustNoticeWithin: Duration? { nil }
+    package var victimGateway: GatewayNode? { nil }
     package func isHealed(_ scene: Scene) -> Bool { true }
 }

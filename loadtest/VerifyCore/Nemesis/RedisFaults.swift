@@ -1,4 +1,4 @@
-// Faults of Redis that lives on, and of the ways to it. F13, F16, F17, F18, F19, F20, F21. See Fault.swift.
+// Faults of Redis that lives on, and of the ways to it. F13, F16, F17, F18, F19, F20, F21, F37. See Fault.swift.
 
 import Bytes
 import Reactor
@@ -138,20 +138,23 @@ final class RedisReset: Fault {
 /// The pub/sub connection lives and answers to nothing; one that is opened in its place works.
 final class SubscriptionsDeaf: Fault {
     let name = FaultName.subscriptionsDeaf
-    let mustShowWithin: Duration? = .seconds(3)
+    let mustNoticeWithin: Duration? = .seconds(3)
     let length = Duration.seconds(6)
     private var gateway: GatewayNode?
+    var victimGateway: GatewayNode? { gateway }
     private var before = ProxyFigures()
 
     func inject(_ scene: Scene) {
         gateway = scene.anyGateway()
+        gateway?.noticedDeafness = nil
         before = gateway?.redisProxy?.figures ?? ProxyFigures()
         var rule = LinkRule()
         rule.dropMessagesPer10000 = 10_000
         gateway?.redisProxy?.set(rule, for: [.subscriptions], [.down], sparingNew: true)
     }
 
-    func heal(_ scene: Scene) { gateway?.redisProxy?.clear() }
+    /// Nothing: the link has to be replaced, and the gateway has to find that out by itself.
+    func heal(_ scene: Scene) {}
     func evidence(_ scene: Scene) -> String? {
         guard let figures = gateway?.redisProxy?.figures, figures.droppedMessages > before.droppedMessages else {
             return nil
@@ -189,4 +192,50 @@ final class SubscriptionsLossy: Fault {
     }
 
     func evidence(_ scene: Scene) -> String? { dropped > 0 ? "\(dropped) messages dropped" : nil }
+}
+
+/// What answers is no Redis: for a while a gateway's connections end at a server that answers too late, in the wrong
+/// order, with garbage or with absurd lengths. Nothing of it may be believed.
+final class RedisHostile: Fault {
+    let name = FaultName.redisHostile
+    let length = Duration.seconds(5)
+    private var gateway: GatewayNode?
+    private var fake: FakeRedis?
+    private var genuine: SocketAddress?
+    private var random: SeededRandom
+
+    init(seed: UInt64) { random = SeededRandom(seed: seed) }
+
+    func inject(_ scene: Scene) {
+        gateway = scene.anyGateway()
+        guard let proxy = gateway?.redisProxy, let fake = try? FakeRedis(scene.rig.loop) else { return }
+        self.fake = fake
+        fake.script = { [weak self] command in self?.answer(command) ?? .normal }
+        genuine = proxy.target
+        proxy.target = fake.address
+        proxy.cut(reset: false)
+    }
+
+    /// Every third answer is as it should be, so that conversations get further than their first word.
+    private func answer(_ command: FakeCommand) -> FakeAnswer {
+        switch Int.random(in: 0..<9, using: &random) {
+        case 0...2: .normal
+        case 3: .shifted(Array("+OK\r\n".utf8))
+        case 4: .after(.milliseconds(Int64.random(in: 100...3000, using: &random)), .normal)
+        case 5: .silence
+        case 6: .close(reset: Bool.random(using: &random))
+        default: FakeAnswer.hostile.randomElement(using: &random) ?? .normal
+        }
+    }
+
+    func heal(_ scene: Scene) {
+        guard let proxy = gateway?.redisProxy, let genuine else { return }
+        proxy.target = genuine
+        proxy.cut(reset: false)
+    }
+
+    func evidence(_ scene: Scene) -> String? {
+        guard let fake, fake.connectionsSoFar > 0 else { return nil }
+        return "gateway \(gateway?.number ?? -1), \(fake.connectionsSoFar) connections, \(fake.commands.count) commands"
+    }
 }

@@ -12,6 +12,8 @@ package enum Profile: Sendable, Equatable {
     case single(FaultName, times: Int)
     /// Nothing is broken.
     case calm(seconds: Int)
+    /// One promise against exact limits.
+    case scenario(ScenarioPlan)
 }
 
 /// One entry of a schedule.
@@ -34,7 +36,7 @@ package enum Schedule {
         var random = SeededRandom(seed: seed)
         var names: [FaultName] = []
         switch profile {
-        case .calm: break
+        case .calm, .scenario: break
         case .smoke:
             names = [
                 .subscriptionsKilled, .gatewayKilled, .redisKilled, .subscriptionsDeaf, .gatewayDrained, .redisFrozen,
@@ -87,6 +89,7 @@ package enum Schedule {
         case .frozenClients: FrozenClients()
         case .halfOpenClients: HalfOpenClients()
         case .reconnectStorm: ReconnectStorm()
+        case .redisHostile: RedisHostile(seed: seed)
         }
     }
 }

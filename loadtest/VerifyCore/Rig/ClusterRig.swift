@@ -32,6 +32,8 @@ package struct RigPlan: Sendable {
     package var keepsFolder = false
     /// Without Redis: one gateway with its embedded engine.
     package var isEmbedded = false
+    /// The defect that a gateway built with mutants is to have.
+    package var gatewayMutant: Mutant?
 
     package init() {}
 }
@@ -56,6 +58,10 @@ package final class GatewayNode {
     package var thawedAt: MonotonicTime?
     /// How often it was started.
     package internal(set) var starts = 0
+    /// When it said for the first time since this was cleared that it lost a link to Redis which was deaf.
+    package var noticedDeafness: MonotonicTime?
+    /// Whether it said that it has a defect on purpose.
+    package internal(set) var isMutant = false
 
     init(number: Int, redisProxy: ChaosProxy?, clientProxy: ChaosProxy) {
         self.number = number
@@ -211,6 +217,9 @@ package final class ClusterRig {
         ]
         arguments += ["--loops", "1", "--log-format", "json"]
         if let port = gateway.redisProxy?.address.port { arguments += ["--redis", "redis://127.0.0.1:\(port)"] }
+        if let mutant = plan.gatewayMutant {
+            arguments = ["/usr/bin/env", "MARTLET_MUTANT=\(mutant.rawValue)"] + arguments
+        }
         let log = "\(folder)/gateway-\(gateway.number)-\(gateway.starts).log"
         gateway.process = try ChildProcess("gateway \(gateway.number)", arguments, logPath: log)
     }
@@ -234,6 +243,12 @@ package final class ClusterRig {
     @discardableResult
     private func readLog(_ gateway: GatewayNode) -> [String] {
         guard let lines = gateway.process?.newLines() else { return [] }
+        if plan.gatewayMutant != nil, lines.contains(where: { $0.contains("MARTLET_MUTANT") }) {
+            gateway.isMutant = true
+        }
+        if gateway.noticedDeafness == nil, lines.contains(where: ClusterRig.tellsOfDeafness) {
+            gateway.noticedDeafness = loop.now
+        }
         for line in lines where gateway.clientPort == 0 {
             guard line.contains("listening on"), let port = ClusterRig.number("\"listen.port\":", in: line),
                 let admin = ClusterRig.number("\"admin.port\":", in: line)
@@ -252,6 +267,12 @@ package final class ClusterRig {
             "runtime error",
         ]
         return signs.contains { line.contains($0) }
+    }
+
+    /// Whether a line says that a link to Redis was given up because nothing came through it.
+    static func tellsOfDeafness(_ line: String) -> Bool {
+        line.contains("lost a redis link")
+            && (line.contains("\"error.type\":\"deaf\"") || line.contains("\"error.type\":\"timeout\""))
     }
 
     static func number(_ key: String, in line: String) -> UInt16? {
@@ -300,6 +321,23 @@ package final class ClusterRig {
         }
         closedir(handle)
         rmdir(folder)
+    }
+
+    /// Where each room stands in Redis now, past all proxies: top and epoch; nil for a room without a record, or when
+    /// Redis does not answer.
+    package func readTops(rooms: Int, _ done: @escaping ([(top: UInt64, epoch: [UInt8])?]) -> Void) {
+        guard let redisControl else { return done([]) }
+        var tops: [(top: UInt64, epoch: [UInt8])?] = []
+        for room in 0..<rooms {
+            redisControl.send(["HMGET", RoomNames.key(room, "m"), "o", "e"]) { reply in
+                let words = (reply ?? []).withUnsafeBytes { all in
+                    (RESPFrames.bulks(all) ?? []).map { Array(all[$0]) }
+                }
+                let top = words.count == 2 ? UInt64(String(decoding: words[0], as: UTF8.self)) : nil
+                tops.append(top.map { ($0, words[1]) })
+                if tops.count == rooms { done(tops) }
+            }
+        }
     }
 
     /// Copies Redis' snapshot away (`restore` false) or back, for a restart with older data.

@@ -1,9 +1,8 @@
-// Asks every gateway's /readyz five times a second and remembers since when the answer is what it is: how long a fault
-// stays hidden from a load balancer. One short connection a question, on the driver's loop; a gateway that does not
-// answer within its next turn counts as unknown, not as unready.
+// Asks every gateway's /readyz some times a second and remembers since when the answer is what it is, and what it names
+// as the reason: how long a fault stays hidden from a load balancer. A gateway that does not answer counts as unknown,
+// not as unready. On the driver's loop; a question that is not answered within a second is given up.
 
 import Bytes
-import HTTP
 import Reactor
 
 /// What a gateway says of itself.
@@ -11,74 +10,83 @@ enum Readiness: Equatable {
     case unknown, ready, unready
 }
 
-final class ReadinessWatch: ConnectionHandler {
-    private final class Question {
-        let gateway: Int
-        var head = ByteBuffer()
-        var parser = ResponseHeadParser()
-        init(gateway: Int) { self.gateway = gateway }
-    }
+/// What was seen of one gateway since the last `reset`.
+struct ReadinessRecord {
+    var state = Readiness.unknown
+    /// When it first said that it is unready.
+    var firstUnready: MonotonicTime?
+    /// What it named as the reason then.
+    var reason = ""
+    /// When it said that it is ready after it had been unready.
+    var readyAgain: MonotonicTime?
+}
 
+final class ReadinessWatch {
     private let loop: Loop
     private let rig: ClusterRig
-    private var kind: UInt8 = 0
-    private var questions: [ConnectionID: Question] = [:]
-    private(set) var states: [Readiness]
-    /// When a gateway last said that it is unready, for the first time since `reset`.
-    private(set) var firstUnready: MonotonicTime?
+    private let client: AdminClient
+    private(set) var records: [ReadinessRecord]
     private var isRunning = false
+    /// Time between two questions.
+    var interval = Duration.milliseconds(200)
 
     init(_ loop: Loop, rig: ClusterRig) {
         self.loop = loop
         self.rig = rig
-        states = rig.gateways.map { _ in .unknown }
-        kind = loop.register(self)
+        client = AdminClient(loop)
+        records = rig.gateways.map { _ in ReadinessRecord() }
     }
 
     func start() {
         guard !isRunning else { return }
         isRunning = true
-        ask()
+        for gateway in rig.gateways { ask(gateway) }
     }
 
     /// Forgets what was seen before a fault.
-    func reset() { firstUnready = nil }
+    func reset() {
+        for index in records.indices {
+            records[index].firstUnready = nil
+            records[index].readyAgain = nil
+            records[index].reason = ""
+        }
+    }
 
     /// Whether every gateway says that it is ready.
-    var isAllReady: Bool { states.allSatisfy { $0 == .ready } }
+    var isAllReady: Bool { records.allSatisfy { $0.state == .ready } }
+    /// When the first gateway said that it is unready.
+    var firstUnready: MonotonicTime? { records.compactMap(\.firstUnready).min() }
+    /// What the first one to say so named as the reason.
+    var reason: String {
+        records.filter { $0.firstUnready != nil && $0.firstUnready == firstUnready }.first?.reason ?? ""
+    }
 
-    private func ask() {
-        for id in questions.keys { loop.close(id) }
-        for gateway in rig.gateways {
-            guard gateway.adminPort > 0, let address = SocketAddress(host: "127.0.0.1", port: gateway.adminPort),
-                let id = try? loop.connect(to: address, handler: kind)
-            else {
-                states[gateway.number] = .unknown
-                continue
-            }
-            questions[id] = Question(gateway: gateway.number)
+    private func ask(_ gateway: GatewayNode) {
+        let number = gateway.number
+        client.get("/readyz", port: gateway.adminPort, patience: .seconds(1)) { [weak self] answer in
+            self?.note(number, answer)
         }
-        loop.schedule(after: .milliseconds(200)) { [weak self] in self?.ask() }
+        // Its own clock, so that a gateway that does not answer delays no other.
+        loop.schedule(after: interval) { [weak self] in self?.ask(gateway) }
     }
 
-    func opened(_ id: ConnectionID) {
-        let text = "GET /readyz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
-        Array(text.utf8).withUnsafeBytes { loop.write(id, $0) }
-    }
-
-    func received(_ id: ConnectionID, _ bytes: UnsafeMutableRawBufferPointer) {
-        guard let question = questions[id] else { return }
-        question.head.append(UnsafeRawBufferPointer(bytes))
-        guard question.head.count < 16_384, case .complete(let head, _) = question.parser.parse(question.head.bytes)
-        else { return }
-        states[question.gateway] = head.status == 200 ? .ready : .unready
-        if head.status == 503, firstUnready == nil { firstUnready = loop.now }
-        questions[id] = nil
-        loop.close(id)
-    }
-
-    func closed(_ id: ConnectionID, _ reason: CloseReason) {
-        guard let question = questions.removeValue(forKey: id) else { return }
-        states[question.gateway] = .unknown
+    private func note(_ gateway: Int, _ answer: AdminAnswer?) {
+        guard let answer else {
+            records[gateway].state = .unknown
+            return
+        }
+        if answer.status == 200 {
+            if records[gateway].firstUnready != nil, records[gateway].readyAgain == nil {
+                records[gateway].readyAgain = loop.now
+            }
+            records[gateway].state = .ready
+            return
+        }
+        records[gateway].state = .unready
+        records[gateway].readyAgain = nil
+        guard records[gateway].firstUnready == nil, answer.status == 503 else { return }
+        records[gateway].firstUnready = loop.now
+        let text = String(decoding: answer.body, as: UTF8.self)
+        records[gateway].reason = text.split(separator: "\n").first { $0.hasPrefix("[-]") }.map(String.init) ?? text
     }
 }

@@ -1,6 +1,7 @@
-// What a run found, as a page and as JSON: valid or not, which promises were broken how often, what surrounded the
-// first of each, what each fault cost, latencies by phase, and how to make the run again. Also judges whether the run
-// could have found anything at all: a run in which nothing happened is as wrong as one that broke a promise.
+// What a run found: valid or not, which promises were broken how often, what surrounded the first of each, what each
+// fault cost, latencies by phase, what was used, and how to make the run again; as JSON here, as a page and as Markdown
+// beside. Also judges whether the run could have found anything at all: a run in which nothing happened is as wrong as
+// one that broke a promise.
 
 import Bytes
 package import LoadCore
@@ -14,8 +15,21 @@ package struct RunReport {
     let clients: ClientFigures
     /// What each fault did.
     package let faults: [FaultRecord]
+    /// What a scenario demanded.
+    package let musts: [Must]
+    private let extras: [(String, JSONText)]
     let duration: Duration
-    let peaks: [(resident: UInt64, descriptors: Int)]
+
+    init(_ run: VerifyRun, duration: Duration) {
+        plan = run.plan
+        hasHistory = run.rig.hasHistory
+        checker = run.checker
+        clients = run.pool.figures
+        faults = run.records
+        musts = run.musts
+        extras = run.extras
+        self.duration = duration
+    }
 
     /// Why nothing can be concluded from the run; empty when something can.
     package var vacuity: [String] {
@@ -29,6 +43,8 @@ package struct RunReport {
         if figures.ackedInCalm == 0 { gaps.append("nothing was acknowledged in calm") }
         if figures.deliveries < figures.acked { gaps.append("fewer deliveries than acknowledgements") }
         for fault in faults where fault.evidence == nil { gaps.append("\(fault.name.rawValue) showed no effect") }
+        // A scenario demands its own evidence.
+        if case .scenario = plan.profile { return gaps }
         let breaksConnections = faults.contains {
             [.reconnectStorm, .gatewayKilled, .gatewayDrained].contains($0.name)
         }
@@ -47,8 +63,8 @@ package struct RunReport {
         return gaps
     }
 
-    /// No promise was broken, and the run could have shown it.
-    package var isValid: Bool { checker.isClean && vacuity.isEmpty }
+    /// No promise was broken, every demand was met, and the run could have shown it.
+    package var isValid: Bool { checker.isClean && vacuity.isEmpty && musts.allSatisfy(\.isHeld) }
 
     /// With a mutant: whether it was found, and under one of its own names.
     package var isMutantCaught: Bool? {
@@ -67,7 +83,7 @@ package struct RunReport {
     package var json: JSONText {
         .object([
             ("valid", .flag(isValid)), ("seed", .whole(plan.clients.seed)), ("command", .text(plan.command)),
-            ("history", .flag(hasHistory)), ("seconds", .number(RunReport.seconds(duration))),
+            ("history", .flag(hasHistory)), ("seconds", .number(duration.inSeconds)),
             ("mutant", plan.mutant.map { .text($0.rawValue) } ?? .null),
             ("mutant_caught", isMutantCaught.map { .flag($0) } ?? .null),
             ("vacuous", .list(vacuity.map { .text($0) })),
@@ -76,17 +92,31 @@ package struct RunReport {
                 .object(Invariant.allCases.map { ($0.rawValue, .whole(UInt64(checker.counts[$0, default: 0]))) })
             ),
             ("offenders", .list(checker.offenders.map(offender))), ("faults", .list(faults.map(faultRow))),
-            ("figures", figuresRow), ("latency", latencyRow),
-            (
-                "gateways",
-                .list(
-                    peaks.map {
-                        .object([
-                            ("peak_resident", .whole($0.resident)),
-                            ("peak_descriptors", .whole(UInt64($0.descriptors))),
-                        ])
-                    })
-            ),
+            ("musts", .list(musts.map(mustRow))), ("figures", figuresRow), ("extras", .object(extras)),
+            ("latency", latencyRow), ("gauges", gaugesRow),
+        ])
+    }
+
+    private func mustRow(_ must: Must) -> JSONText {
+        .object([("must", .text(must.name)), ("measured", .text(must.measured)), ("held", .flag(must.isHeld))])
+    }
+
+    private var gaugesRow: JSONText {
+        func row(_ record: GaugeRecord) -> JSONText {
+            .object([
+                ("calm", record.baseline.map { .whole($0) } ?? .null), ("peak", .whole(record.peak)),
+                ("end", .whole(record.last)),
+            ])
+        }
+        let gateways = checker.gauges.gateways.sorted { $0.key < $1.key }.map { _, books in
+            JSONText.object([
+                ("resident_bytes", row(books.resident)), ("descriptors", row(books.descriptors)),
+                ("queued_bytes", row(books.queuedBytes)), ("connections", row(books.connections)),
+                ("series", row(books.series)),
+            ])
+        }
+        return .object([
+            ("gateways", .list(gateways)), ("redis_connections", row(checker.gauges.redisConnections)),
         ])
     }
 
@@ -104,10 +134,12 @@ package struct RunReport {
             ("fault", .text(record.name.rawValue)), ("what", .text(record.name.summary)),
             ("at_ms", .whole(UInt64(max(0, checker.milliseconds(record.at))))),
             ("evidence", record.evidence.map { .text($0) } ?? .null),
-            ("recovery_ms", record.recovery.map { .number(RunReport.seconds($0) * 1000) } ?? .null),
-            ("first_error_ms", record.firstError.map { .number(RunReport.seconds($0) * 1000) } ?? .null),
-            ("unready_ms", record.unready.map { .number(RunReport.seconds($0) * 1000) } ?? .null),
-            ("ready_again_ms", record.ready.map { .number(RunReport.seconds($0) * 1000) } ?? .null),
+            ("recovery_ms", record.recovery.map { .number($0.inSeconds * 1000) } ?? .null),
+            ("first_error_ms", record.firstError.map { .number($0.inSeconds * 1000) } ?? .null),
+            ("slowest_answer_ms", record.slowestAnswer.map { .number($0.inSeconds * 1000) } ?? .null),
+            ("unready_ms", record.unready.map { .number($0.inSeconds * 1000) } ?? .null),
+            ("ready_again_ms", record.ready.map { .number($0.inSeconds * 1000) } ?? .null),
+            ("unready_reason", .text(record.reason)),
             ("disconnected_by_server", .whole(UInt64(record.disconnects))), ("told", .whole(UInt64(record.told))),
             ("errors", .whole(UInt64(record.errors))),
         ])
@@ -121,6 +153,7 @@ package struct RunReport {
             ("retries_acknowledged", figures.retriesAcked), ("deliveries", figures.deliveries),
             ("backlog_deliveries", figures.backlogDeliveries), ("raw_duplicates", figures.rawDuplicates),
             ("resumes", figures.resumes), ("recovered", figures.recovered), ("not_recovered", figures.notRecovered),
+            ("stale_tops", figures.staleTops),
             ("told_2500", figures.told), ("new_epochs", figures.newEpochs), ("histories_read", figures.historiesRead),
             ("connects", clients.connects), ("failed_connects", clients.failedConnects),
             ("silent_connections", clients.silentConnections),
@@ -151,101 +184,5 @@ package struct RunReport {
                     ])
                 )
             })
-    }
-
-    private static func seconds(_ duration: Duration) -> Double { Double(duration.wholeNanoseconds) / 1e9 }
-
-    // MARK: Page
-
-    /// The report for people.
-    package var page: String {
-        var lines: [String] = []
-        let verdict =
-            isMutantCaught.map { $0 ? "mutant caught" : "MUTANT NOT CAUGHT" } ?? (isValid ? "valid" : "NOT VALID")
-        lines.append("\(verdict)  seed \(plan.clients.seed)  \(JSONText.short(RunReport.seconds(duration))) s")
-        if !plan.command.isEmpty { lines.append("again: \(plan.command)") }
-        if !hasHistory {
-            lines.append("rooms keep no history here: checked is what at-most-once rooms promise")
-        }
-        lines += vacuity.map { "vacuous: \($0)" }
-        lines.append("")
-        for invariant in Invariant.allCases {
-            let count = checker.counts[invariant, default: 0]
-            lines.append(
-                "  \(RunReport.padded(invariant.rawValue, 24)) \(count == 0 ? "held" : "BROKEN \(count) times")")
-        }
-        lines.append("")
-        lines += faultTable
-        lines += figureLines
-        for phase in Phase.allCases {
-            let figures = checker.figures
-            guard figures.deliveryLatency[phase.rawValue].count > 0 else { continue }
-            lines.append(
-                "  \(RunReport.padded("\(phase)", 9)) delivery  \(figures.deliveryLatency[phase.rawValue].line)")
-            lines.append("  \(RunReport.padded("", 9)) ack       \(figures.ackLatency[phase.rawValue].line)")
-        }
-        lines += offenderLines
-        return lines.joined(separator: "\n") + "\n"
-    }
-
-    private var faultTable: [String] {
-        guard !faults.isEmpty else { return [] }
-        func milliseconds(_ time: Duration?, _ none: String) -> String {
-            time.map { JSONText.short((RunReport.seconds($0) * 1000).rounded()) } ?? none
-        }
-        func row(_ cells: [String]) -> String {
-            let widths = [5, 11, 14, 10, 12, 4, 6]
-            return "  " + zip(cells, widths).map { RunReport.padded($0, $1) }.joined(separator: "  ") + "  "
-                + (cells.last ?? "")
-        }
-        let head = [
-            "fault", "recovery ms", "first error ms", "unready ms", "disconnected", "told", "errors", "effect",
-        ]
-        return [row(head)]
-            + faults.map { record in
-                row([
-                    record.name.rawValue, milliseconds(record.recovery, "never"),
-                    milliseconds(record.firstError, "none"),
-                    milliseconds(record.unready, "not shown"), "\(record.disconnects)", "\(record.told)",
-                    "\(record.errors)",
-                    record.evidence ?? "NONE OBSERVED",
-                ])
-            } + [""]
-    }
-
-    private var figureLines: [String] {
-        let figures = checker.figures
-        return [
-            "  published \(figures.invoked), acknowledged \(figures.acked), refused \(figures.refused)"
-                + ", unknown \(figures.unknown), retries acknowledged \(figures.retriesAcked)"
-                + ", skipped \(clients.skipped)",
-            "  deliveries \(figures.deliveries), in backlogs \(figures.backlogDeliveries)"
-                + ", raw duplicates \(figures.rawDuplicates)",
-            "  resumes \(figures.resumes): recovered \(figures.recovered), not \(figures.notRecovered)"
-                + "; told 2500: \(figures.told); new epochs \(figures.newEpochs)",
-            "  connects \(clients.connects), closed by the server "
-                + (Closures.since([:], clients.closedByServer) ?? "none") + ", errors "
-                + (clients.errors.isEmpty
-                    ? "none"
-                    : clients.errors.sorted { $0.key < $1.key }.map { "\($0.value) × \($0.key)" }.joined(
-                        separator: ", ")),
-            "",
-        ]
-    }
-
-    private var offenderLines: [String] {
-        var lines: [String] = []
-        for violation in checker.offenders {
-            lines.append("")
-            lines.append(
-                "\(violation.invariant.rawValue) at +\(checker.milliseconds(violation.time)) ms: \(violation.text)")
-            let events = checker.lines(of: violation)
-            lines += events.suffix(24).map { "    " + $0 }
-        }
-        return lines
-    }
-
-    private static func padded(_ text: String, _ width: Int) -> String {
-        text + String(repeating: " ", count: max(0, width - text.count))
     }
 }

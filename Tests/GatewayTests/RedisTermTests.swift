@@ -1,0 +1,241 @@
+// Several nodes on one real Redis that is restarted, rolled back, emptied and replaced: what was acknowledged keeps its
+// place, or the room gets another epoch. Never does one position stand for two publications.
+
+import Bytes
+import Foundation
+import Reactor
+import Redis
+import Rooms
+import Telemetry
+import Testing
+
+@testable import Gateway
+
+/// Everything is on disk before it is answered, so that kill -9 loses nothing.
+private let durable = ["--appendonly", "yes", "--appendfsync", "no"]
+
+extension EngineCluster {
+    /// Kills Redis and starts it again with what it finds on disk; returns when the nodes serve again.
+    fileprivate func restart() throws {
+        server.end(SIGKILL)
+        try server.start()
+        try runUntilBack()
+    }
+
+    /// Runs until the nodes have noticed that Redis was away, and serve again.
+    fileprivate func runUntilBack() throws {
+        try run("the loss is noticed") { !awake.contains { rigs[$0].engine.isAvailable } }
+        try runUntilAvailable()
+    }
+
+    fileprivate func fences(_ result: Labels.Fence) -> UInt64 {
+        rigs.reduce(0) { $0 + $1.registry.total(.engineFences(result)) }
+    }
+
+    /// The node's name in the registry.
+    fileprivate func name(of node: Int) -> String { String(decoding: rigs[node].redis?.node ?? [], as: UTF8.self) }
+
+    /// Who is in the registry.
+    fileprivate func nodes() throws -> [String] {
+        try server.command(["HKEYS", "martlet:term"]).split(separator: "\n").filter { $0.hasPrefix("L:") }
+            .map { String($0.dropFirst(2)) }
+    }
+
+    /// The number of the term.
+    fileprivate var term: Int? { (try? server.command(["HGET", "martlet:term", "n"])).flatMap { Int($0) } }
+}
+
+@Suite("Lives of Redis", .serialized)
+struct RedisTermTests {
+    @Test("F05: Redis is killed and comes back with everything: same epochs, nobody is told of another")
+    func restartedWhole() throws {
+        let cluster = try EngineCluster(2, options: durable)
+        try cluster.join("both", on: [0, 1])
+        try cluster.join("other", on: [1])
+        var epochs: [String: UInt64] = [:]
+        for room in ["both", "other", "nobody"] {
+            epochs[room] = try #require(try cluster.publishAll(room, from: 0, count: 20).last).epoch
+        }
+        try cluster.run("received") { cluster.rigs[1].received.count == 40 }
+        // The lease is far longer than the bound: nobody waits for it.
+        try cluster.restart()
+        #expect(cluster.term == 2, "everybody vouched")
+        #expect(cluster.fences(.kept) >= 5 && cluster.fences(.renewed) + cluster.fences(.otherEpoch) == 0)
+        for (node, offset) in [(1, 21), (0, 22)] as [(Int, UInt64)] {
+            for (room, epoch) in epochs {
+                let position = StreamPosition(offset: offset, epoch: epoch)
+                #expect(try cluster.publishAll(room, from: node) == [position])
+            }
+        }
+        try cluster.run("received") { cluster.rigs[1].received.count == 44 }
+        // The audit has looked, too.
+        try cluster.beat(2)
+        for rig in cluster.rigs {
+            let told = rig.recorder.receivedAt + rig.recorder.observations.map(\.position)
+            #expect(Set(told.map(\.epoch)).isSubset(of: epochs.values), "nobody was told of another epoch")
+        }
+        try cluster.check()
+    }
+
+    /// Who had seen what when Redis lost the last thirty of fifty.
+    enum Witness: CaseIterable, CustomTestStringConvertible {
+        /// Both nodes serve the room and have seen all of it.
+        case everybody
+        /// The publisher's node has no members; the other one was served less than was lost.
+        case publisher
+        /// The publisher's node has ended in good order; only the other one's members saw it.
+        case members
+
+        var testDescription: String { "\(self)" }
+    }
+
+    @Test(
+        "Redis comes back with an old snapshot: another epoch that continues the former one up to the snapshot",
+        arguments: Witness.allCases)
+    func rolledBack(_ witness: Witness) throws {
+        let cluster = try EngineCluster(witness == .members ? 3 : 2)
+        let (publisher, other) = (witness == .members ? 2 : 0, 1)
+        if witness == .everybody { try cluster.join("lobby", on: [publisher]) }
+        if witness != .publisher { try cluster.join("lobby", on: [other]) }
+        try cluster.join("quiet", on: [other])
+        let quiet = try cluster.publishAll("quiet", from: publisher, count: 5)
+        let first = try cluster.publishAll("lobby", from: publisher, count: 20)
+        if witness == .members {
+            // As if it had come later, so that the snapshot does not know it.
+            try cluster.server.command(["HDEL", "martlet:term", "L:" + cluster.name(of: publisher)])
+        }
+        try cluster.server.command(["SAVE"])
+        let lost = try cluster.publishAll("lobby", from: publisher, count: 30)
+        let former = try #require(first.last)
+        #expect(lost.last == StreamPosition(offset: 50, epoch: former.epoch))
+        switch witness {
+        case .publisher: cluster.rigs[other].recorder.servedPositions["lobby"] = first[14]
+        case .everybody, .members:
+            try cluster.run("all were served") { cluster.rigs[other].recorder.servedPositions["lobby"] == lost.last }
+        }
+        if witness == .members {
+            cluster.rigs[publisher].engine.shutdown()
+            cluster.turn()
+            cluster.frozen = [publisher]
+            #expect(try !cluster.nodes().contains(cluster.name(of: publisher)))
+            try cluster.beat(2)
+        }
+        try cluster.restart()
+        let next = try #require(try cluster.publishAll("lobby", from: other).last)
+        #expect(next.offset == 21 && next.epoch != former.epoch)
+        #expect(try cluster.standing("lobby", on: other).former == former)
+        let last = try #require(try cluster.publishAll("lobby", from: 0).last)
+        #expect(last == StreamPosition(offset: 22, epoch: next.epoch))
+        #expect(
+            try cluster.publishAll("quiet", from: other).map(\.epoch) == quiet.suffix(1).map(\.epoch),
+            "a room that has lost nothing goes on")
+        try cluster.check()
+    }
+
+    @Test("Redis comes back twice with one old snapshot: what was seen in the first life does not count in the third")
+    func rolledBackTwice() throws {
+        let cluster = try EngineCluster(2)
+        try cluster.join("lobby", on: [0, 1])
+        try cluster.publishAll("lobby", from: 0, count: 5)
+        try cluster.publishAll("lobby", from: 1, count: 15)
+        try cluster.server.command(["SAVE"])
+        for _ in 0..<3 {
+            try cluster.publishAll("lobby", from: 1, count: 30)
+            try cluster.run("received") { cluster.rigs[0].recorder.servedPositions["lobby"]?.offset == 50 }
+            try cluster.restart()
+        }
+        try cluster.publishAll("lobby", from: 0, count: 30)
+        try cluster.check()
+    }
+
+    @Test("The registry is gone, rooms of its later terms are not: a new cluster begins behind them")
+    func registryExpired() throws {
+        let cluster = try EngineCluster(1, options: durable)
+        for _ in 0..<2 { try cluster.restart() }
+        let old = try #require(try cluster.publishAll("lobby", from: 0, count: 5).last)
+        #expect(cluster.term == 3)
+        // All nodes have ended, and a day has passed.
+        cluster.rigs[0].engine.shutdown()
+        cluster.turn()
+        cluster.frozen = [0]
+        try cluster.server.command(["DEL", "martlet:term"])
+        let rig = try cluster.add()
+        try cluster.runUntilAvailable()
+        cluster.publish("lobby", from: 1)
+        try cluster.run("a publish is acknowledged") {
+            try cluster.runUntilAvailable()
+            if rig.recorder.acknowledged.isEmpty { cluster.publish("lobby", from: 1) }
+            cluster.turn()
+            return !rig.recorder.acknowledged.isEmpty
+        }
+        #expect(try cluster.standing("lobby", on: 1).former == old)
+        try cluster.check()
+    }
+
+    @Test("A node that died before Redis came back with less had acknowledged more than the others know")
+    func diedBefore() throws {
+        let cluster = try EngineCluster(2, lease: .milliseconds(300))
+        try cluster.publishAll("lobby", from: 1, count: 20)
+        try cluster.server.command(["SAVE"])
+        try cluster.publishAll("lobby", from: 0, count: 30)
+        cluster.frozen = [0]
+        try cluster.run("its lease is over") { try cluster.nodes().count == 1 }
+        try cluster.beat(2)
+        try cluster.restart()
+        try cluster.publishAll("lobby", from: 1, count: 5)
+        try cluster.check()
+    }
+
+    @Test("Random faults: no position ever stands for two publications, and every publish is answered once")
+    func storm() throws {
+        let seed = ProcessInfo.processInfo.environment["STORM"].flatMap { UInt64($0) } ?? UInt64.random(in: 0 ... .max)
+        print("terms storm: seed \(seed)")
+        var random = SeededRandom(seed: seed)
+        let cluster = try EngineCluster(3, lease: .milliseconds(300))
+        let rooms = ["a", "b", "c"]
+        for room in rooms {
+            try cluster.join(room, on: (0..<3).filter { _ in Bool.random(using: &random) })
+        }
+        var log: [String] = []
+        for _ in 0..<24 {
+            let node = Int.random(in: 0..<3, using: &random)
+            switch UInt8.random(in: 0..<14, using: &random) {
+            case 0, 1, 2:
+                log.append("save")
+                try cluster.server.command(["SAVE"])
+            case 3, 4:
+                log.append("kill")
+                cluster.server.end(SIGKILL)
+                try cluster.server.start()
+            case 5:
+                log.append("freeze \(node)")
+                if cluster.frozen.count < 2 { cluster.frozen.insert(node) }
+            case 6:
+                log.append("thaw")
+                cluster.frozen = []
+            case 7:
+                log.append("pubsub")
+                try cluster.server.command(["CLIENT", "KILL", "TYPE", "pubsub"])
+            case 8:
+                log.append("normal")
+                try cluster.server.command(["CLIENT", "KILL", "TYPE", "normal"])
+            case 9:
+                log.append("available")
+                try cluster.runUntilAvailable()
+            default:
+                let room = rooms[Int.random(in: 0..<3, using: &random)]
+                let count = Int.random(in: 1..<20, using: &random)
+                log.append("\(node): \(count) to \(room)")
+                if !cluster.frozen.contains(node) { cluster.publish(room, from: node, count: count) }
+                for _ in 0..<Int.random(in: 0..<50, using: &random) { cluster.turn() }
+            }
+        }
+        cluster.frozen = []
+        for _ in 0..<2 {
+            try cluster.runUntilAvailable()
+            for room in rooms { cluster.publish(room, from: Int.random(in: 0..<3, using: &random), count: 30) }
+            try cluster.check()
+        }
+        if !cluster.contradictions.isEmpty { print(log) }
+    }
+}
