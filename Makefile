@@ -23,6 +23,7 @@ ARGS ?=
 SECONDS_PER_TARGET ?= 20
 SEED ?= $(shell date +%s)
 TARGET ?= http frames commands resp
+PROFILE ?= smoke
 
 # $(call install,PACKAGES): nothing when all are there; else apt as root or through sudo, or one line on what to do.
 define install
@@ -69,6 +70,21 @@ bench: setup ## CPU per message of martlet beside a bare C server in the same ru
 	swift build $(RELEASE_FLAGS) --product martlet
 	swift build $(RELEASE_FLAGS) --product martlet-load
 	bash loadtest/bench.sh "$$(swift build $(RELEASE_FLAGS) --show-bin-path)" .build/bench
+
+# The gateways of the mutants are another build: a normal one has nothing of the defects.
+.PHONY: verify
+verify: toolchain packages ## delivery checker: gateways and Redis, faults, every message judged (PROFILE=smoke or std, SEED=n)
+	@for product in martlet martlet-load; do swift build -c $(CONFIGURATION) --product $$product; done
+	bin="$$(swift build -c $(CONFIGURATION) --show-bin-path)"
+	"$$bin/martlet-load" verify --martlet "$$bin/martlet" --profile $(PROFILE) --seed $(SEED) $(ARGS)
+
+.PHONY: test-mutants
+test-mutants: toolchain packages ## is the delivery checker awake? one defect after the other, each must be found by its own promise
+	@swift build -c $(CONFIGURATION) --product martlet-load
+	mutants=(swift build -c $(CONFIGURATION) --scratch-path .build/mutants -Xswiftc -DMARTLET_MUTANTS)
+	"$${mutants[@]}" --product martlet
+	load="$$(swift build -c $(CONFIGURATION) --show-bin-path)/martlet-load"
+	"$$load" verify --martlet "$$("$${mutants[@]}" --show-bin-path)/martlet" --mutant all --seed $(SEED) $(ARGS)
 
 .PHONY: fuzz
 fuzz: setup ## seeded mutation fuzzing of every parser (SECONDS_PER_TARGET=20 SEED=n)

@@ -49,7 +49,7 @@ package final class Client: ConnectionHandler {
     /// Begins to connect, and to come back whenever the connection is lost.
     package func connect() { with { $0.connect(now: $1) } }
 
-    /// Drops the connection and makes a new one at once.
+    /// Drops the connection and makes a new one at once, at the next gateway if there are several.
     package func reconnect() { with { $0.reconnect(now: $1) } }
 
     /// Says goodbye for good.

@@ -3,7 +3,7 @@
 /// Settings of one client; fixed for its life.
 package struct ClientOptions: Sendable {
     /// Gateways that serve the same rooms; at least one. The first attempt goes to a random one, so that clients spread
-    /// over them, and each further one to the next in this order.
+    /// over them, each further one to the next in this order.
     package var urls: [ClientURL]
     /// The connection token; nil connects without one.
     package var token: String?
@@ -20,9 +20,10 @@ package struct ClientOptions: Sendable {
     package var switchTimeout = Duration.seconds(3)
     /// Time for the reply to a request; a subscribe or a publish then makes a new connection, others fail.
     package var requestTimeout = Duration.seconds(10)
-    /// How long a publish is repeated after the first attempt, always with the same key, when the connection was lost,
-    /// no answer came, or the server answered 100 or 120. Then it fails with the last error. Well below the 5 minutes
-    /// for which servers remember keys, so that no repetition can be published twice.
+    /// How long a publish is repeated, always with the same key, when the connection was lost, no answer came, or the
+    /// server answered 100 or 120; counted from the wish, or from the connection that it had to wait for. Then it fails
+    /// with the last error; with zero after the first attempt. To be kept well below the 5 minutes for which servers
+    /// remember keys, so that no repetition can be published twice.
     package var publishPatience = Duration.seconds(30)
     /// First upper bound of the wait before a refused publish is sent again; doubles up to `publishBackoffCap`.
     package var publishBackoffBase = Duration.milliseconds(200)

@@ -175,7 +175,7 @@ package struct ClientSession: ~Copyable {
         open(now)
     }
 
-    /// Drops the connection, if there is one, and makes a new one at once.
+    /// Drops the connection, if there is one, and makes a new one at once, at the next gateway if there are several.
     package mutating func reconnect(now: MonotonicTime) {
         switch state {
         case .closed: return

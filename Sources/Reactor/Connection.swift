@@ -91,6 +91,8 @@ struct Connection: ~Copyable {
         static let heldBack = Flags(rawValue: 1 << 11)
         /// The last word is queued: no more output is taken. Input still comes.
         static let sealed = Flags(rawValue: 1 << 12)
+        /// Output gathers and is not offered to the socket: `hold` was called.
+        static let held = Flags(rawValue: 1 << 13)
     }
 
     var transport = Transport()

@@ -72,6 +72,19 @@ extension Loop {
         connection.pointee.output.removeAll(from: place, pool: &state.pointee.pool)
     }
 
+    /// Sends what waits, then keeps what is queued from now on until `unhold`: something is to go out in front of it.
+    package func hold(_ id: ConnectionID) {
+        _ = offer(id)
+        find(id)?.pointee.flags.insert(.held)
+    }
+
+    /// Sends what was kept, at the end of the iteration.
+    package func unhold(_ id: ConnectionID) {
+        guard let connection = find(id), connection.pointee.flags.contains(.held) else { return }
+        connection.pointee.flags.remove(.held)
+        markDirty(id, connection)
+    }
+
     /// Bytes that wait to be sent.
     package func queuedBytes(_ id: ConnectionID) -> Int { find(id)?.pointee.output.bytes ?? 0 }
 
@@ -130,6 +143,7 @@ extension Loop {
 
     /// Offers the queue to the transport until it is empty or the transport is full.
     func flush(_ slot: UInt32, _ connection: UnsafeMutablePointer<Connection>) {
+        guard !connection.pointee.flags.contains(.held) else { return }
         let id = ConnectionID(slot: slot, generation: connection.pointee.generation)
         while !connection.pointee.output.isEmpty {
             let waiting = connection.pointee.output.bytes

@@ -172,10 +172,12 @@ package struct PubSubLink: ~Copyable {
         return min(commandDeadline, probeDeadline ?? commandDeadline)
     }
 
-    // A server that is busy sending us a backlog answers behind it: as long as bytes flow, nobody is deaf.
+    // A server that is busy sending us a backlog answers behind it: as long as bytes flow, it has more time. Not for
+    // ever: our own probes are bytes, too, and a confirmation that was lost would be awaited as long as they come.
     private var commandDeadline: MonotonicTime? {
         guard let first = inFlight.first else { return nil }
-        return max(MonotonicTime(nanoseconds: first.sentAt), lastReceived) + settings.commandTimeout
+        let sentAt = MonotonicTime(nanoseconds: first.sentAt)
+        return min(max(sentAt, lastReceived) + settings.commandTimeout, sentAt + settings.commandTimeout * 3)
     }
 
     private var probeDeadline: MonotonicTime? {

@@ -74,8 +74,11 @@ package struct TermKeeper {
     /// The command link is gone.
     package mutating func linkLost() { phase = .absent }
 
-    /// A script said that another term counts, or the registry is gone. What was seen so far is taken down now.
-    package mutating func stale() -> Step {
+    /// A script said that another term counts, or the registry is gone. What was seen so far is taken down now. A room
+    /// may be in a later term than the registry: it outlives it. Its number has to be known, or the registry would name
+    /// the same term again and again.
+    package mutating func stale(_ other: RedisTerm? = nil) -> Step {
+        if let other { highestKnown = max(highestKnown, other.number) }
         guard phase != .absent, phase != .announcing else { return .none }
         phase = .announcing
         return .announce

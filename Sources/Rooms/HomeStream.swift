@@ -207,6 +207,12 @@ final class HomeStream {
         waiting.append(subscriber)
     }
 
+    /// A subscriber has come: if it waits already, it has given that up, and may not fill the list by doing so often.
+    func forget(_ attendance: Attendance) {
+        if waiting.isEmpty { return }
+        waiting.removeAll { $0.attendance.connection == attendance.connection && $0.attendance.loop == attendance.loop }
+    }
+
     /// Takes off the list whoever `isMeant`, in the order of coming.
     func take(_ isMeant: (Waiting) -> Bool) -> [Waiting] {
         guard waiting.contains(where: isMeant) else { return [] }

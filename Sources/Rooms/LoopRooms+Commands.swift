@@ -113,6 +113,7 @@ extension LoopRooms {
         session.pointee.client = ClientID(random: words)
         session.pointee.phase = .connected
         session.pointee.wantsCloseHints = asksForCloseHints(request.headers)
+        guard request.subscriptions.isEmpty else { return connect(session, id, joining: request.subscriptions) }
         replyConnected(session, id)
         startPings(session)
     }
@@ -137,7 +138,7 @@ extension LoopRooms {
 
     // MARK: subscribe, unsubscribe
 
-    private func subscribe(_ session: UnsafeMutablePointer<Session>, _ id: UInt32, _ request: SubscribeRequest) {
+    func subscribe(_ session: UnsafeMutablePointer<Session>, _ id: UInt32, _ request: SubscribeRequest) {
         guard let options = admissibleRoom(session, id, .subscribe, request.room) else { return }
         if let error = refusalToSubscribe(session, request, options) {
             return reply(session, id, .subscribe, error: error)

@@ -111,6 +111,7 @@ extension LoopRooms {
             guard !home.isLive(number) else { return }
             // What no stream can say is no beginning.
             guard standing.position.epoch != 0, standing.position.offset <= StreamCursor.largestOffset else {
+                engine.unsubscribe(room: room)
                 return streamRefused(number, stream, .unavailable)
             }
             streamBegan(number, stream, standing)

@@ -34,15 +34,13 @@ extension LoopRooms {
 
     /// Sends every loop that is behind as much as it takes.
     private func catchUp(_ number: UInt32, _ stream: HomeStream) {
-        for var lag in stream.lagging {
-            let outcome = resend(number, stream, &lag)
-            guard let index = stream.lagging.firstIndex(where: { $0.loop == lag.loop && $0.local == lag.local }) else {
-                continue
-            }
+        for loop in stream.lagging.map(\.loop) {
+            // What is done for one loop may end another one's lag.
+            guard let index = stream.lagging.firstIndex(where: { $0.loop == loop }) else { continue }
+            let outcome = resend(number, stream, &stream.lagging[index])
+            let lag = stream.lagging[index]
             switch outcome {
-            case .full:
-                stream.lagging[index] = lag
-                continue
+            case .full: continue
             case .done: home.forgive(number, loop: lag.loop)
             case .gone:
                 outlet.record(.mailboxLoss)

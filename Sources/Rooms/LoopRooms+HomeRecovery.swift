@@ -25,6 +25,7 @@ extension LoopRooms {
         let action = home.join(name, hash: hash, loop: attendance.loop, local: attendance.local)
         guard let number = home.names.find(name, hash: hash) else { return turnAway(attendance, .unavailable) }
         let stream = home.stream(number) ?? makeStream(number, options, history)
+        stream.forget(attendance)
         admit(number, stream, .init(attendance: attendance), answer: nil)
         if action == .subscribe { engine.subscribe(room: name, history: history) }
     }
@@ -106,6 +107,11 @@ extension LoopRooms {
     private func welcome(
         _ number: UInt32, _ stream: HomeStream, _ subscriber: HomeStream.Waiting, _ missed: Payload?
     ) {
+        #if MARTLET_MUTANTS
+        let missed =
+            PlantedDefect.skipsTheBacklog.isOn
+            ? missed.map { _ in Payload(copying: .init(start: nil, count: 0)) } : missed
+        #endif
         let attendance = subscriber.attendance
         // From here on its loop is served, which may have fallen behind before.
         home.forgive(number, loop: attendance.loop)

@@ -11,6 +11,7 @@ extension LoopRooms {
         guard let session = session(connection) else { return }
         switch session.pointee.phase {
         case .new: disconnect(session, .stale)
+        case .connected where connecting[connection] != nil: disconnect(session, .stale)
         case .connected where session.pointee.awaitsPong: disconnect(session, .noPong)
         case .connected: ping(session)
         // A refused client that says nothing more has had its chance.

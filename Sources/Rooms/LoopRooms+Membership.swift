@@ -45,7 +45,7 @@ extension LoopRooms {
         guard let index = session.pointee.find(number) else { return }
         let room = room(number)
         seal(number, room)
-        replySubscribed(session, command, wasRecovering: asksRecovery)
+        replySubscribed(session, number, command, wasRecovering: asksRecovery)
         session.pointee.setPosition(index, room.pointee.append(session.pointee.connection))
     }
 
@@ -57,7 +57,7 @@ extension LoopRooms {
             let joiner = room(number).pointee.joiners.first(where: { $0.connection == connection })
         else { return }
         session.pointee.pendingCommands -= 1
-        replySubscribed(session, joiner.command, wasRecovering: joiner.asksRecovery)
+        replySubscribed(session, number, joiner.command, wasRecovering: joiner.asksRecovery)
     }
 
     /// Takes the session out of its subscription number `index`; returns the room's number.

@@ -30,6 +30,10 @@ extension LoopRooms {
     func reply(
         _ session: UnsafeMutablePointer<Session>, _ id: UInt32, _ command: CommandName, error: ErrorCode
     ) {
+        if id == LoopRooms.ofConnect {
+            outlet.record(.command(command, error))
+            return answered(session)
+        }
         send(session, id, command, .error(ErrorReply(error)))
         outlet.record(.command(command, error))
     }
@@ -39,7 +43,11 @@ extension LoopRooms {
         send(session, id, command, command == .ping ? .ping : .unsubscribe)
     }
 
-    func replyConnected(_ session: UnsafeMutablePointer<Session>, _ id: UInt32) {
+    /// Answers `connect`. `isHeld`: what the rooms have said since is held back, and follows the reply.
+    func replyConnected(
+        _ session: UnsafeMutablePointer<Session>, _ id: UInt32, subscriptions: EncodedEntries = .empty,
+        isHeld: Bool = false
+    ) {
         scratch.removeAll(keepingAtMost: 64 * 1024)
         session.pointee.client.append(to: &scratch)
         scratch.append(text: rules.version)
@@ -55,13 +63,29 @@ extension LoopRooms {
             result.ping = UInt32(clamping: rules.pingInterval.components.seconds)
             result.pong = true
         }
-        send(session, id, .connect, .connect(result))
+        result.subscriptions = subscriptions
+        guard isHeld else { return send(session, id, .connect, .connect(result)) }
+        frame.removeAll(keepingAtMost: 64 * 1024)
+        JSONCodec.append(.connect(result), id: id, to: &frame)
+        outlet.release(session.pointee.connection, first: frame.bytes)
+        outlet.record(.command(.connect, nil))
     }
 
-    func replySubscribed(_ session: UnsafeMutablePointer<Session>, _ id: UInt32, wasRecovering: Bool) {
+    /// Answers a subscriber of a room without history.
+    func replySubscribed(
+        _ session: UnsafeMutablePointer<Session>, _ number: UInt32, _ id: UInt32, wasRecovering: Bool
+    ) {
         var result = SubscribeResult()
         result.wasRecovering = wasRecovering
-        send(session, id, .subscribe, .subscribe(result))
+        replySubscribed(session, room: names.name(of: number), id, result)
+    }
+
+    private func replySubscribed(
+        _ session: UnsafeMutablePointer<Session>, room: UnsafeRawBufferPointer, _ id: UInt32, _ result: SubscribeResult
+    ) {
+        guard id == LoopRooms.ofConnect else { return send(session, id, .subscribe, .subscribe(result)) }
+        outlet.record(.command(.subscribe, nil))
+        answered(session, room: room, result)
     }
 
     /// Answers a subscriber of a room with history.
@@ -78,7 +102,7 @@ extension LoopRooms {
         result.wasRecovering = attendance.since != nil
         result.recovered = welcome.isRecovered
         result.publications = welcome.publications?.bytes ?? .empty
-        send(session, attendance.command, .subscribe, .subscribe(result))
+        replySubscribed(session, room: attendance.name.bytes, attendance.command, result)
     }
 
     func replyHistory(_ session: UnsafeMutablePointer<Session>, _ id: UInt32, _ read: Welcome) {

@@ -23,6 +23,8 @@ package final class LoopRooms: EngineDelegate {
     var home: HomeRooms
     /// Streams that were made at home so far.
     var streamCount: UInt64 = 0
+    /// Connections whose `connect` waits for the rooms that it named.
+    var connecting: [ConnectionWord: PendingConnect] = [:]
     /// Rooms with something to fan out, in turn.
     var dirtyRooms: [UInt32] = []
     /// Rooms without members, with the moment at which they end.
@@ -122,6 +124,7 @@ package final class LoopRooms: EngineDelegate {
     /// A connection is closing or gone; it leaves its rooms. May be called more than once.
     package func closed(_ connection: ConnectionWord) {
         guard let session = session(connection) else { return }
+        abandonConnect(connection)
         session.pointee.phase = .closing
         while session.pointee.subscriptionCount > 0 {
             _ = leave(session, session.pointee.subscriptionCount - 1)
@@ -141,6 +144,7 @@ package final class LoopRooms: EngineDelegate {
     func disconnect(_ session: UnsafeMutablePointer<Session>, _ code: DisconnectCode) {
         guard session.pointee.phase != .closing else { return }
         session.pointee.phase = .closing
+        abandonConnect(session.pointee.connection)
         outlet.close(session.pointee.connection, code)
     }
 }

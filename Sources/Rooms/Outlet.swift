@@ -31,6 +31,13 @@ package protocol Outlet: AnyObject {
     /// Sends one reply or push, which the call copies.
     func send(_ connection: ConnectionWord, _ message: UnsafeRawBufferPointer)
 
+    /// Holds back what is sent to the connection from now on, until `release`. It still counts towards the limit of the
+    /// connection's queue.
+    func hold(_ connection: ConnectionWord)
+
+    /// Sends `message`, unless it is empty, then what was held back.
+    func release(_ connection: ConnectionWord, first message: UnsafeRawBufferPointer)
+
     /// Sends a ping frame of the WebSocket protocol.
     func sendPingFrame(_ connection: ConnectionWord)
 

@@ -1,6 +1,7 @@
 // `martlet serve`: configuration, log, then the gateway until it ends. The only place that starts the gateway.
 
 import ArgumentParser
+import Bytes
 import FoundationEssentials
 import Gateway
 import Glibc
@@ -24,6 +25,9 @@ struct Serve: ParsableCommand {
     @OptionGroup var options: ConfigurationOptions
 
     func run() throws {
+        #if MARTLET_MUTANTS
+        let defect = PlantedDefect.notice
+        #endif
         let configuration = try options.load().configuration
         let format = configuration.log.format == "auto" ? nil : configuration.log.format
         let style = LogStyle.suitable(
@@ -34,6 +38,9 @@ struct Serve: ParsableCommand {
         defer { writer.stop(timeout: .seconds(2)) }
         let level = Logger.Level(rawValue: configuration.log.level) ?? .info
         let logger = Logger(label: "martlet") { _ in MartletLogHandler(writer: writer, level: level) }
+        #if MARTLET_MUTANTS
+        if let defect { logger.warning("\(defect)") }
+        #endif
         try GatewayServer.run(configuration: configuration, logger: logger, logWriter: writer)
     }
 }

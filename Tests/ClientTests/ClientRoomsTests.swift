@@ -119,8 +119,7 @@ struct ClientRoomsTests {
         let pieces = [2, 3, 3, 4, 2, 5].map { #"{"data":\#($0),"offset":\#($0)}"# }.joined(separator: ",")
         bench.say(
             #"{"id":2,"subscribe":{"recoverable":true,"epoch":"e","offset":5,"recovered":true,"#
-                + #""publications":[\#(pieces)]}}"#
-        )
+                + #""publications":[\#(pieces)]}}"#)
         for offset in [5, 4, 6, 6, 7, 1] { bench.say(push("r", "\(offset)", offset: offset)) }
         #expect(bench.texts == ["3", "4", "5", "6", "7"])
         guard case .subscribed(_, let entrance)? = bench.takeEvents().first else { return #expect(Bool(false)) }

@@ -35,18 +35,6 @@ package enum LocalSocket {
         }
     }
 
-    /// A port that nobody uses now, below those that the kernel gives to outgoing connections: a server that is away
-    /// for a while finds it free again.
-    package static func freePort() throws -> UInt16 {
-        for _ in 0..<200 {
-            let port = UInt16.random(in: 20_000..<32_000)
-            let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-            defer { close(descriptor) }
-            if withAddress(of: port, { bind(descriptor, $0, $1) }) == 0 { return port }
-        }
-        throw TestFailure("no free port")
-    }
-
     private static func connect(_ address: LocalAddress, _ patience: Duration) -> Int32? {
         let kind = Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue)
         let descriptor: Int32
@@ -73,7 +61,8 @@ package enum LocalSocket {
         setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &time, size)
     }
 
-    private static func withAddress(of port: UInt16, _ body: (UnsafePointer<sockaddr>, socklen_t) -> Int32) -> Int32 {
+    fileprivate static func withAddress(of port: UInt16, _ body: (UnsafePointer<sockaddr>, socklen_t) -> Int32) -> Int32
+    {
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)
         address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
@@ -94,4 +83,31 @@ package enum LocalSocket {
             $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { body($0, socklen_t(MemoryLayout<sockaddr_un>.size)) }
         }
     }
+}
+
+/// A port for a server that is away for a while: nobody else gets it meanwhile, and connections to it are refused.
+package final class PortReservation: Sendable {
+    /// The port.
+    package let number: UInt16
+    /// Bound and not listening: that keeps away all but servers that, like Redis, are allowed to use an address again.
+    private let descriptor: Int32
+
+    /// Reserves a port below those that the kernel gives to outgoing connections.
+    package init() throws {
+        for _ in 0..<200 {
+            let port = UInt16.random(in: 20_000..<32_000)
+            let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+            if LocalSocket.withAddress(of: port, { bind(descriptor, $0, $1) }) == 0 {
+                // Only now: whoever reserves must not get what somebody else has reserved.
+                var isAllowed: Int32 = 1
+                setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &isAllowed, socklen_t(MemoryLayout<Int32>.size))
+                (number, self.descriptor) = (port, descriptor)
+                return
+            }
+            close(descriptor)
+        }
+        throw TestFailure("no free port")
+    }
+
+    deinit { close(descriptor) }
 }

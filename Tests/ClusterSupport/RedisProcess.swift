@@ -12,14 +12,16 @@ package final class RedisProcess: Sendable {
     private let directory: TemporaryDirectory
     private let process: Mutex<LineProcess?>
     private let isDurable: Bool
+    private let reservation: PortReservation?
 
     /// Starts a server, on a Unix socket unless `usesPort`; with `isAway` it is only known where it will listen. With
-    /// `isDurable` it writes down what it acknowledges, and knows it again after `kill` and `start`.
+    /// `isDurable` it writes down everything before it acknowledges it, and knows it again after `kill` and `start`.
     package init(usesPort: Bool = false, isAway: Bool = false, isDurable: Bool = false) async throws {
         self.isDurable = isDurable
         directory = try TemporaryDirectory()
         process = Mutex(nil)
-        address = usesPort ? .port(try LocalSocket.freePort()) : .path("\(directory.path)/redis")
+        reservation = usesPort ? try PortReservation() : nil
+        address = reservation.map { .port($0.number) } ?? .path("\(directory.path)/redis")
         if !isAway { try await start() }
     }
 
@@ -34,7 +36,8 @@ package final class RedisProcess: Sendable {
     /// Starts it, also again after `kill`; returns when it accepts connections.
     package func start() async throws {
         var arguments = ["--dir", directory.path, "--save", "", "--daemonize", "no"]
-        arguments += ["--appendonly", isDurable ? "yes" : "no"]
+        // Without "always" a kill loses what was acknowledged while the disk was slow: writing waits for an fsync.
+        arguments += isDurable ? ["--appendonly", "yes", "--appendfsync", "always"] : ["--appendonly", "no"]
         switch address {
         case .port(let port): arguments += ["--port", "\(port)", "--bind", "127.0.0.1"]
         case .path(let path): arguments += ["--port", "0", "--unixsocket", path]

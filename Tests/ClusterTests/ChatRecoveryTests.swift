@@ -39,7 +39,7 @@ struct ChatRecoveryTests {
         let lost = try await absence((5...12).map(String.init))
         #expect(lost.continuity == "lost" && lost.offset == 12 && lost.epoch == first.epoch)
         #expect(try await bob.publish("13", in: room) == .done)
-        try await ada.hear("13", in: room)
+        for chat in [ada, bob] { try await chat.hear("13", in: room) }
         #expect(ada.texts(in: room) == ["1", "2", "3", "4", "13"])
         #expect(ada.offsets(in: room) == [1, 2, 3, 4, 13])
         #expect(bob.texts(in: room) == (1...13).map(String.init))

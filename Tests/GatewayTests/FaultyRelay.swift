@@ -30,6 +30,8 @@ final class FaultyRelay {
     var repliesAreHeld = false {
         didSet { if !repliesAreHeld { forwardAll() } }
     }
+    /// Changes what the server says next on a connection that is not subscribed; taken back when it was used.
+    var garbling: (([UInt8]) -> [UInt8])?
     /// Pieces in which clients' bytes arrived.
     private(set) var piecesFromClients = 0
 
@@ -87,6 +89,9 @@ final class FaultyRelay {
             pairs[index].toServer += bytes
             let isSubscribe = String(decoding: bytes, as: UTF8.self).contains("SUBSCRIBE")
             if isSubscribe { pairs[index].isSubscriber = true }
+        } else if let garbling, !pairs[index].isSubscriber, !repliesAreHeld {
+            self.garbling = nil
+            pairs[index].toClient += garbling(Array(bytes))
         } else {
             pairs[index].toClient += bytes
         }

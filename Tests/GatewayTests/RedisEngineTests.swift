@@ -10,7 +10,7 @@ import Telemetry
 import Testing
 
 /// Timeouts that make faults visible soon.
-private func impatient(_ settings: inout LinkSettings) {
+func impatient(_ settings: inout LinkSettings) {
     settings.commandTimeout = .milliseconds(250)
     settings.probeTimeout = .milliseconds(250)
 }
@@ -370,17 +370,20 @@ extension RedisEngineTests {
 }
 
 /// An engine behind a relay on the same loop.
-private struct RelayRig {
+struct RelayRig {
     let server: RedisServer
 
     init(_ server: RedisServer) { self.server = server }
 
-    func make(_ change: (inout LinkSettings) -> Void = { _ in }) throws -> (EngineRig, FaultyRelay) {
+    func make(
+        beatInterval: Duration = .seconds(1), _ change: (inout LinkSettings) -> Void = { _ in }
+    ) throws -> (EngineRig, FaultyRelay) {
         var relay: FaultyRelay?
         let rig = try EngineRig { loop in
             let made = try FaultyRelay(loop: loop, to: server.endpoint)
             relay = made
-            return RedisEngine(loop: loop, settings: try redisSettings(made.endpoint, change), logger: nil)
+            let settings = try redisSettings(made.endpoint, beatInterval: beatInterval, change)
+            return RedisEngine(loop: loop, settings: settings, logger: nil)
         }
         return (rig, try #require(relay))
     }

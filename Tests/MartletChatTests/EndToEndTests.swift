@@ -144,7 +144,8 @@ struct EndToEndTests {
         let chat = try Product.find("martlet-chat")
         let gateway = try TestGateway()
         for (arguments, code) in [
-            (["--nonsense"], 2), (["http://x"], 2), (["wss://x"], 2), (["--help"], 0), (["--version"], 0),
+            (["--nonsense"], 2), (["http://x"], 2), (["--url", "ws://127.0.0.1:1/,http://x"], 2), (["--url", ""], 2),
+            (["--retry-for", "241"], 2), (["wss://x"], 2), (["--help"], 0), (["--version"], 0),
             (["ws://127.0.0.1:1/", "--connect-timeout", "1"], 4), ([gateway.url + "x", "--json"], 1),
         ] as [([String], Int32)] {
             let process = try ChildProcess(chat, arguments, readsErrors: code != 0)

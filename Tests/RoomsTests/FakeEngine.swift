@@ -176,6 +176,11 @@ final class FakeEngine: Engine {
         shared["\(room) \(new.epoch)"] = formers[room]
     }
 
+    /// Says of a flow that it has begun at `position`, whatever the truth is.
+    func begin(_ room: String, at position: StreamPosition) {
+        bytes(room) { delegate?.subscribed(room: $0, .success(RoomStanding(position))) }
+    }
+
     /// Looks where a room stands and says so.
     func audit(_ room: String) {
         guard let position = streams[room]?.position else { return }

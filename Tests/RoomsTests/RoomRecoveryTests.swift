@@ -350,6 +350,28 @@ import Wire
         #expect(ahead.heard == [recovery(2, offset: 9, recovered: false)])
     }
 
+    @Test func `who comes and goes again and again takes nobody else's place among those who wait`() {
+        let house = historyHouse(loops: 2, size: 50) { rules, _ in rules.waitingRecoveries = 3 }
+        let room = house.room(home: 0)
+        let publisher = house.connected()
+        publisher.publish(room, 1...9)
+        _ = publisher.ask(#"{"id":7,"subscribe":{"channel":"\#(room)"}}"#)
+        house.engines[0].readMode = .later
+        let restless = house.connected(loop: 1)
+        for _ in 0..<20 {
+            _ = restless.recover(room, from: 5)
+            restless.say(#"{"id":3,"unsubscribe":{"channel":"\#(room)"}}"#)
+        }
+        let others = (0..<2).map { house.connected(loop: $0) }
+        for client in others { _ = client.recover(room, from: 5) }
+        house.engines[0].answerWaiting()
+        house.settle()
+        let all = recovery(2, offset: 9, recovered: true, (6...9).map { entry($0) })
+        for client in others { #expect(client.heard == [all]) }
+        #expect(restless.recover(room, from: 5) == [all], "and it may come back itself")
+        checkLeaves(house, others + [restless, publisher], "after comings and goings")
+    }
+
     @Test func `an engine that promises what never comes is asked three times, then the truth is told`() {
         let (house, room, publisher, engine) = aheadScene()
         publisher.publish(room, 11...11)

@@ -238,6 +238,17 @@ import Wire
         for number in numbers { client.say(#"{"id":9,"publish":{"channel":"\#(room)","data":\#(number)}}"#) }
     }
 
+    @Test(arguments: [(0, 0), (9, 0), (1 << 53, 1), (.max, 1)] as [(UInt64, UInt64)])
+    func `a flow that claims to begin where no stream can is none`(offset: UInt64, epoch: UInt64) {
+        let house = historyHouse()
+        let client = house.connected()
+        house.engines[0].subscribeMode = .later
+        _ = client.recover("room", from: 1)
+        house.engines[0].begin("room", at: StreamPosition(offset: offset, epoch: epoch))
+        #expect(client.heard == [errorReply(2, .engineUnavailable)] && house.engines[0].flows.isEmpty)
+        checkLeaves(house, [client], "after nonsense")
+    }
+
     @Test func `members behind a full mailbox get everything, in order and once, when it has room again`() {
         let (house, room, near, far) = lagging()
         say(near, room, 1...4)

@@ -34,6 +34,8 @@ final class FakeOutlet: Outlet {
     let loop: Int
     unowned let house: House
     var told: [ConnectionWord: [Told]] = [:]
+    /// What is held back, by connection.
+    var held: [ConnectionWord: [Told]] = [:]
     var timers: [ConnectionWord: Duration] = [:]
     var scheduled: [(at: MonotonicTime, body: () -> Void)] = []
     var liveBroadcasts = 0
@@ -56,6 +58,14 @@ final class FakeOutlet: Outlet {
 
     func send(_ connection: ConnectionWord, _ message: UnsafeRawBufferPointer) {
         append(connection, .message(String(decoding: message, as: UTF8.self)))
+    }
+
+    func hold(_ connection: ConnectionWord) { held[connection] = [] }
+
+    func release(_ connection: ConnectionWord, first message: UnsafeRawBufferPointer) {
+        let kept = held.removeValue(forKey: connection) ?? []
+        if !message.isEmpty { send(connection, message) }
+        for item in kept { append(connection, item) }
     }
 
     func sendPingFrame(_ connection: ConnectionWord) { append(connection, .pingFrame) }
@@ -114,6 +124,10 @@ final class FakeOutlet: Outlet {
     func random(_ bytes: UnsafeMutableRawBufferPointer) { house.fillRandom(bytes) }
 
     private func append(_ connection: ConnectionWord, _ what: Told) {
+        if held[connection] != nil {
+            held[connection]?.append(what)
+            return
+        }
         told[connection, default: []].append(what)
         house.observer?(connection, what)
     }

@@ -68,6 +68,23 @@ struct CheckerRollbackTests {
         #expect(script.broken() == [])
     }
 
+    @Test("what a rollback took away is not owed to those who go on")
+    func takenAway() {
+        for left in [UInt64(0), 1] {
+            let script = Script()
+            script.join(0, at: 0)
+            script.drop()
+            script.publish(1)
+            rollBack(script, to: left)
+            let next = script.publish(left + 1, 0, room: 0, "e1")
+            var backlog: [(UInt64, MessageID)] = [(left + 1, next)]
+            if left == 1 { backlog.insert((1, MessageID(0, 1)), at: 0) }
+            script.resume(
+                since: script.position(0), at: script.position(left + 1, "e1"), recovered: true, backlog: backlog)
+            #expect(script.broken() == [])
+        }
+    }
+
     @Test("I9: recovered: true for somebody who had seen more than was left is a lie")
     func sawMore() {
         let script = Script()

@@ -292,6 +292,18 @@ struct CheckerViolationTests {
         #expect(script.broken() == [.resumeHonesty])
     }
 
+    @Test("I9: whoever is let in below its own position, which was acknowledged, was served by somebody who lags")
+    func letInBelow() {
+        for (claim, expected) in [(UInt64(3), [Invariant.resumeHonesty]), (4, [])] {
+            let script = Script()
+            script.join(1, at: 0)
+            for offset in UInt64(1)...3 { script.deliver(1, offset, script.publish(offset)) }
+            script.resume(since: script.position(claim), at: script.position(2), recovered: false)
+            script.deliver(0, 3, MessageID(0, 3))
+            #expect(script.broken() == expected, "claim \(claim)")
+        }
+    }
+
     @Test("I9: another epoch cannot be recovered while nothing was lost")
     func otherEpoch() {
         let script = Script()

@@ -69,7 +69,7 @@ struct Verify: ParsableCommand {
     var rate = 180.0
 
     @Option(help: "Publications that a room's history keeps.")
-    var history = 100
+    var history = 200
 
     @Option(help: "Seed of faults, choices and lives.")
     var seed: UInt64 = 1
@@ -80,7 +80,7 @@ struct Verify: ParsableCommand {
     @Flag(help: "Redis without its log of appends: it may lose data, and all must be told.")
     var volatile = false
 
-    @Option(help: "Put a defect into the server and see that it is found: M1 to M15.")
+    @Option(help: "Put a defect into the server and see that it is found: M1 to M15, or all, one after the other.")
     var mutant: String?
 
     @Flag(help: "Keep the folder with configurations and logs.")
@@ -120,10 +120,10 @@ struct Verify: ParsableCommand {
         guard access(martlet, X_OK) == 0 else {
             throw ValidationError("--martlet \(martlet): no such program; build it or name another")
         }
-        _ = try plan()
+        _ = try plan(mutant == "all" ? nil : mutant)
     }
 
-    private func plan() throws -> RunPlan {
+    private func plan(_ mutant: String?) throws -> RunPlan {
         var plan = RunPlan()
         plan.rig.binary = martlet
         plan.rig.redisServer = redisServer
@@ -184,13 +184,9 @@ struct Verify: ParsableCommand {
     func run() throws {
         if let stormWorker { return try StormWorker.run(port: stormWorker) }
         VerifyRun.prepareSignals()
-        let isQuiet = quiet
         do {
-            let run = try VerifyRun(try plan()) { line in
-                if !isQuiet { _ = SmallFile.writeAll("· \(line)\n", to: 2) }
-            }
-            try run.endWhenInterrupted()
-            let report = try run.run()
+            if mutant == "all" { return try runMutants() }
+            let report = try report(mutant)
             if let markdown, !SmallFile.write(report.markdown, to: markdown) {
                 throw RunFailure.plan("cannot write \(markdown)")
             }
@@ -209,5 +205,34 @@ struct Verify: ParsableCommand {
             _ = SmallFile.writeAll("martlet-load: \(failure)\n", to: 2)
             throw ExitCode(1)
         }
+    }
+
+    private func report(_ mutant: String?) throws -> RunReport {
+        let isQuiet = quiet
+        let run = try VerifyRun(try plan(mutant)) { line in
+            if !isQuiet { _ = SmallFile.writeAll("· \(line)\n", to: 2) }
+        }
+        try run.endWhenInterrupted()
+        return try run.run()
+    }
+
+    /// One run a mutant; each must be found by a promise of its own.
+    private func runMutants() throws {
+        var lines = [RunReport.mutantHead]
+        var hasEscaped = false
+        for mutant in Mutant.allCases {
+            let report = try report(mutant.rawValue)
+            lines.append(report.mutantLine)
+            if report.isMutantCaught != true {
+                hasEscaped = true
+                _ = SmallFile.writeAll(report.page, to: 2)
+            }
+        }
+        let table = lines.joined(separator: "\n") + "\n"
+        _ = SmallFile.writeAll(table, to: 1)
+        if let markdown, !SmallFile.write(table, to: markdown) {
+            throw RunFailure.plan("cannot write \(markdown)")
+        }
+        if hasEscaped { throw ExitCode(1) }
     }
 }

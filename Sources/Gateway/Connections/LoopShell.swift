@@ -163,6 +163,18 @@ final class LoopShell: Outlet {
         message.count == 2 && message[0] == UInt8(ascii: "{") && message[1] == UInt8(ascii: "}")
     }
 
+    func hold(_ connection: ConnectionWord) { loop.hold(ConnectionID(word: connection)) }
+
+    func release(_ connection: ConnectionWord, first message: UnsafeRawBufferPointer) {
+        let id = ConnectionID(word: connection)
+        if !message.isEmpty {
+            scratch.removeAll()
+            scratch.appendFrame(.text, message)
+            loop.writeAhead(id, scratch.bytes, at: FrameBoundary.next)
+        }
+        loop.unhold(id)
+    }
+
     func sendPingFrame(_ connection: ConnectionWord) {
         sendAhead(ConnectionID(word: connection), .ping, UnsafeRawBufferPointer(start: nil, count: 0))
     }

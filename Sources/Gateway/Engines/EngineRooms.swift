@@ -18,6 +18,8 @@ struct EngineRoom {
     var owesAnswer = false
     /// Its position is being asked for.
     var asksPosition = false
+    /// Positions that were asked for before the room was left: they come first, and are nobody's.
+    var overtaken = 0
     /// The newest position that the store has given to this node's publishers.
     var acknowledged: StreamPosition?
     /// When that was.

@@ -80,7 +80,13 @@ extension RedisEngine {
                 state.pointee.commands.fail(.otherLife)
                 return pullCommands()
             }
+            #if MARTLET_MUTANTS
+            if !PlantedDefect.staysDeaf.isOn {
+                state.pointee.rooms.awaitProbe(sequence, sentAt: sentAt, answeredAt: loop.now)
+            }
+            #else
             state.pointee.rooms.awaitProbe(sequence, sentAt: sentAt, answeredAt: loop.now)
+            #endif
             if state.pointee.keeper.phase != .announcing { step(state.pointee.keeper.answered(result.result)) }
             if roomConnection.isReady, !state.pointee.rooms.isVerified {
                 // This one was sent before the link was there: its rooms need not wait for the next interval.
@@ -108,6 +114,9 @@ extension RedisEngine {
     // MARK: Audit
 
     private func audit() {
+        #if MARTLET_MUTANTS
+        if PlantedDefect.staysDeaf.isOn { return }
+        #endif
         guard state.pointee.beat.audited.isEmpty else { return }
         let bound = state.pointee.table.bound
         var number = state.pointee.beat.auditFrom

@@ -65,6 +65,9 @@ extension RedisEngine {
     }
 
     private func published(_ ticket: Ticket, _ number: UInt32, _ outcome: CommandOutcome) {
+        #if MARTLET_MUTANTS
+        if PlantedDefect.acksTooEarly.isOn { return state.pointee.breaker.succeeded() }
+        #endif
         finishPublish(ticket, outcome) { reply in
             switch PublishResult(reply) {
             case .none: return nil
@@ -73,8 +76,8 @@ extension RedisEngine {
                 state.pointee.table.acknowledge(number, position, now: loop.now)
                 return .success(position)
             case .repeated(let position): return .success(StreamPosition(position))
-            case .staleTerm:
-                step(state.pointee.keeper.stale())
+            case .staleTerm(let other):
+                step(state.pointee.keeper.stale(other))
                 return .failure(.unavailable)
             }
         }
@@ -134,7 +137,7 @@ extension RedisEngine {
         case .reply(let reply):
             switch HistoryResult.read(reply, mode: mode) {
             case .none: distrust()
-            case .staleTerm: step(state.pointee.keeper.stale())
+            case .staleTerm(let other): step(state.pointee.keeper.stale(other))
             case .result(let found):
                 metrics.add(.engineCommands(.read, .ok))
                 state.pointee.table.stands(number, found.record)
@@ -171,13 +174,18 @@ extension RedisEngine {
     }
 
     private func positioned(_ number: UInt32, _ outcome: CommandOutcome) {
-        state.pointee.table.update(number) { $0.asksPosition = false }
+        // Given up meanwhile. If it is wanted again, its flow may not have begun yet: another call is to be answered.
+        var isOvertaken = false
+        state.pointee.table.update(number) {
+            isOvertaken = $0.overtaken > 0
+            if isOvertaken { $0.overtaken -= 1 } else { $0.asksPosition = false }
+        }
         var standing: RoomStanding?
         switch outcome {
         case .reply(let reply):
             switch PositionResult(reply) {
             case .none: distrust()
-            case .staleTerm: step(state.pointee.keeper.stale())
+            case .staleTerm(let other): step(state.pointee.keeper.stale(other))
             case .at(let record):
                 metrics.add(.engineCommands(.position, .ok))
                 state.pointee.table.stands(number, record)
@@ -186,8 +194,7 @@ extension RedisEngine {
         case .refused, .notSent: break
         case .outcomeUnknown: metrics.add(.engineCommands(.position, lossResult))
         }
-        // Given up meanwhile, or given up and wanted again: then another call is on its way.
-        guard state.pointee.table[number]?.owesAnswer == true else { return }
+        guard !isOvertaken, state.pointee.table[number]?.owesAnswer == true else { return }
         let room = state.pointee.table.name(number)
         guard let standing else { return refuseSubscribe(room, .unavailable) }
         state.pointee.table.update(number) { $0.owesAnswer = false }

@@ -197,7 +197,7 @@ extension RedisEngine {
                 metrics.add(.engineFences(.renewed))
                 state.pointee.fencing.renewed += 1
             case .otherEpoch: metrics.add(.engineFences(.otherEpoch))
-            case .staleTerm: return step(state.pointee.keeper.stale())
+            case .staleTerm(let other): return step(state.pointee.keeper.stale(other))
             }
         case .refused:
             metrics.add(.engineFences(.refused))

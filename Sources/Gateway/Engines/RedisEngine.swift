@@ -175,7 +175,14 @@ package final class RedisEngine: Engine, @unchecked Sendable {
             room: room, fields: fields, term: term, freshEpoch: freshEpoch(), historySize: history.size,
             historyTTL: history.age, seen: seen(number),
             idempotency: options.key.isEmpty ? nil : (sender: options.sender, key: options.key))
-        return send(.publish(ticket, number), naming: number) { call.append(to: &$0, names: settings.names) }
+        let isSent = send(.publish(ticket, number), naming: number) { call.append(to: &$0, names: settings.names) }
+        #if MARTLET_MUTANTS
+        if isSent, PlantedDefect.acksTooEarly.isOn {
+            let guess = seen(number).map { StreamPosition(offset: $0.offset + 1, epoch: $0.epoch) }
+            delegate?.published(ticket, .success(guess ?? .none))
+        }
+        #endif
+        return isSent
     }
 
     private static let headerLength = PublicationEnvelope.plainHeader.utf8CodeUnitCount
@@ -309,6 +316,7 @@ package final class RedisEngine: Engine, @unchecked Sendable {
         state.pointee.table.update(number) {
             $0.isWanted = false
             $0.owesAnswer = false
+            if $0.asksPosition { $0.overtaken += 1 }
             $0.asksPosition = false
         }
         if state.pointee.table[number]?.acknowledged == nil { state.pointee.table.removeIfUnused(number) }
@@ -317,7 +325,12 @@ package final class RedisEngine: Engine, @unchecked Sendable {
     // MARK: Writing
 
     /// A random epoch in case a script needs one; 0 is none.
-    func freshEpoch() -> UInt64 { state.pointee.random.next() | 1 }
+    func freshEpoch() -> UInt64 {
+        #if MARTLET_MUTANTS
+        if PlantedDefect.keepsTheEpoch.isOn { return 1 }
+        #endif
+        return state.pointee.random.next() | 1
+    }
 
     /// Sends a call that is answered by an array; `number` is the room that it names, if any. False: nothing was sent.
     func send(_ call: EngineCall, naming number: UInt32? = nil, _ write: (inout ByteBuffer) -> Void) -> Bool {

@@ -5,8 +5,9 @@
 //
 // A node that comes when the term is open already (it was frozen longer than a lease) is compared with the top that the
 // room had when it entered the term. It vouches for nothing: others that saw more may be missing; a room that has not
-// entered the term gets a new epoch from it, too. A call may be repeated with the same arguments. Cost in Redis: HMGET,
-// and HSET and PEXPIRE for each room and life.
+// entered the term gets a new epoch from it, too. So does one whose record was not in the term in which the node has
+// seen what it has seen: it comes from an older snapshot than that life began with. A call may be repeated with the
+// same arguments. Cost in Redis: HMGET, and HSET and PEXPIRE for each room and life.
 
 package import Bytes
 
@@ -30,6 +31,7 @@ extension RedisScript {
         if epoch ~= epoch_seen then return {2, top, epoch, previous, shared} end
         local entered, bound = r[3] == ARGV[1], top
         if entered and ARGV[6] ~= ARGV[1] then bound = math.min(top, int(r[6]) or 0) end
+        if r[3] ~= ARGV[6] then ARGV[7] = '0' end
         if seen > bound or (not entered and ARGV[7] ~= '1') then
           if used(epoch, previous) then return redis.error_reply(USED) end
           renew(top, epoch, bound, ttl)

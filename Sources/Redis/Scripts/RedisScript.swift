@@ -24,7 +24,11 @@ package final class RedisScript: Sendable {
     /// A script whose source is `parts`, one behind the other.
     init(_ name: StaticString, _ parts: String...) {
         self.name = name
+        #if MARTLET_MUTANTS
+        source = PlantedDefect.spoil("\(name)", parts.joined())
+        #else
         source = parts.joined()
+        #endif
         var digest = [UInt8](repeating: 0, count: 20)
         var text = source
         text.withUTF8 { bytes in

@@ -8,10 +8,10 @@ struct ChatOptions: ParsableCommand {
 
     static let defaultURL = "ws://127.0.0.1:8000/connection/websocket"
 
-    @Argument(help: "The gateway's WebSocket endpoint; several ones of a cluster with commas (default: \(defaultURL)).")
+    @Argument(help: "The gateway's WebSocket endpoint, or those of one cluster with commas (default: \(defaultURL)).")
     var endpoint: String?
 
-    @Option(help: "A gateway's endpoint; may be repeated, or name several ones with commas.")
+    @Option(help: "The same as an option; may be repeated.")
     var url: [String] = []
 
     @Option(name: [.short, .long], help: "Who you are, where the gateway takes your word for it (default: $USER).")
@@ -38,7 +38,7 @@ struct ChatOptions: ParsableCommand {
     @Option(help: "Seconds to wait for the first connection in the line modes; 0 waits for ever.")
     var connectTimeout: UInt16 = 10
 
-    @Option(help: "Seconds for which a message is repeated while the gateways cannot keep it; 0: not at all.")
+    @Option(help: "Seconds for which a message is repeated while no gateway keeps it; 0: not at all, 240 at most.")
     var retryFor: UInt16 = 30
 
     @Flag(help: "Print the version.")

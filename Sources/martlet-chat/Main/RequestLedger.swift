@@ -101,7 +101,7 @@ extension ChatEvent {
     }
 
     private static func failed(_ command: String, room: String, number: Int?, _ error: ClientError) -> ChatEvent {
-        let (code, reason): (UInt32, String) =
+        var (code, reason): (UInt32, String) =
             switch error {
             case .refused(let server): (server.code, server.message)
             case .timeout: (0, "no answer in time")
@@ -111,6 +111,7 @@ extension ChatEvent {
             case .notJSON: (0, "not a JSON value")
             case .closed: (0, "the connection is closed")
             }
+        if number != nil, error.isOutcomeUnknown { reason += "; it may have been published" }
         return .failed(command: command, room: room, number: number, code: code, reason: reason)
     }
 }

@@ -156,14 +156,15 @@ struct TermTests {
     func voucherInClosedTerm() throws {
         let vouched = ScriptRoom(client, "vouched")
         let renewed = ScriptRoom(client, "renewed")
-        vouched.term = RedisTerm(number: 1, life: 0xA)
+        let lived = RedisTerm(number: 1, life: 0xA)
+        vouched.term = lived
         renewed.term = vouched.term
         for room in [vouched, renewed] { try room.publish(1...5) }
         let (old, lower) = (try vouched.position().top, try renewed.position().top)
         _ = try announce("a", life: 0xB, known: 1, remembered: ["b"], lease: .milliseconds(40))
         for room in [vouched, renewed] { room.term = RedisTerm(number: 2, life: 0xB) }
-        #expect(try vouched.fence(old, in: first) == .kept(RoomRecord(top: old, previous: nil)))
-        guard case .renewed(let between) = try renewed.fence(at(7, lower.epoch), in: first) else {
+        #expect(try vouched.fence(old, in: lived) == .kept(RoomRecord(top: old, previous: nil)))
+        guard case .renewed(let between) = try renewed.fence(at(7, lower.epoch), in: lived) else {
             throw CancellationError()
         }
         try client.command("BLPOP", "nothing", "0.06")
@@ -172,7 +173,7 @@ struct TermTests {
         #expect(try vouched.position().previous == old)
         #expect(try renewed.position().previous == between.top)
         // The one that was missing saw seven; whatever it says now, nobody is given its offsets again.
-        guard case .otherEpoch(let record) = try vouched.fence(at(7, old.epoch), in: first, late: true) else {
+        guard case .otherEpoch(let record) = try vouched.fence(at(7, old.epoch), in: lived, late: true) else {
             throw CancellationError()
         }
         #expect(!record.continues(at(7, old.epoch)) && record.continues(old))

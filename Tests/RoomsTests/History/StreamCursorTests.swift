@@ -185,6 +185,20 @@ struct StreamCursorTests {
         #expect(live(11) == .deliver && ask() == nil)
     }
 
+    @Test("what the stream was seen to have is asked for, at once and only as far as offsets go")
+    mutating func heardOf() throws {
+        for offset: UInt64 in [10, 3, 1 << 53, .max] { cursor.hear(of: offset) }
+        #expect(!cursor.isBehind && ask() == nil)
+        cursor.hear(of: 12)
+        let request = try asked()
+        #expect(cursor.isBehind && request.kind == .range(11, 12))
+        cursor.answered(request.number, position: at(12), start: 11, entries: entries(11...12))
+        #expect(drain() == [11, 12] && !cursor.isBehind && ask() == nil)
+        cursor = StreamCursor()
+        cursor.hear(of: 12)
+        #expect(!cursor.isBehind, "nothing is followed yet")
+    }
+
     @Test("beyond the bounds nothing is held, and the rest is asked for afterwards", arguments: [true, false])
     mutating func bounds(_ isByNumber: Bool) throws {
         var limits = StreamCursor.Limits()

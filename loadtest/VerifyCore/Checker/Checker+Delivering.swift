@@ -132,7 +132,11 @@ extension Checker {
     func wasOwed(_ index: Int, _ room: Int, _ id: MessageID) -> Bool {
         let record = rooms[room].publications[id.publisher][id.sequence - 1]
         guard record.state == .acked, !record.wasUnknown else { return false }
-        if plan.hasHistory { return true }
+        if plan.hasHistory {
+            // What a rollback took away is nobody's any more.
+            guard record.epoch >= 0, let left = rooms[room].epochs[Int(record.epoch)].survivors else { return true }
+            return record.offset <= left
+        }
         guard let calmSince else { return false }
         return record.invokedAt >= calmSince && record.invokedAt >= subscriptions[index].liveSince
     }

@@ -124,7 +124,16 @@ extension Checker {
     /// `recovered: false`: with everything still there, that is a loss that the contract does not know. A room
     /// remembers one epoch before its own.
     private func checkRefusal(_ subscriber: Int, _ room: Int, _ index: Int, _ position: Position, now: MonotonicTime) {
-        guard let since = subscriptions[index].since, since.offset <= position.offset else { return }
+        guard let since = subscriptions[index].since else { return }
+        if since.epoch == position.epoch, since.offset > position.offset {
+            // A claim beyond everything is a lie; one that others confirm is a server that lags.
+            guard since.offset <= rooms[room].epochs[Int(since.epoch)].ackedTop else { return }
+            violate(
+                .resumeHonesty, room: room, now: now,
+                "subscriber \(subscriber) was at \(since.offset) and was let in at \(position.offset)")
+            return
+        }
+        guard since.offset <= position.offset else { return }
         if since.epoch != position.epoch {
             guard position.epoch - since.epoch == 1,
                 let left = survivors(room, from: since.epoch, to: position.epoch), since.offset <= left

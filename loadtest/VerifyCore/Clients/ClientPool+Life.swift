@@ -36,7 +36,7 @@ extension ClientPool {
             drop(client)
         case 45..<55:
             count("offline past the window")
-            client.life = .offline(until: later(8000...10_000))
+            client.life = .offline(until: later(12_000...14_000))
             drop(client)
         case 55..<65:
             count("not reading")

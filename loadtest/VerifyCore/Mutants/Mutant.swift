@@ -52,6 +52,9 @@ package enum Mutant: String, CaseIterable, Sendable {
         }
     }
 
+    /// Whether it was found, and under one of its own names.
+    func isCaught(by counts: [Invariant: Int]) -> Bool { expected.contains { counts[$0, default: 0] > 0 } }
+
     /// Whether the proxy makes it; the others are in the server.
     package var isOnClientLinks: Bool {
         switch self {

@@ -25,7 +25,7 @@ package struct RigPlan: Sendable {
     /// Whether Redis keeps its log of appends.
     package var appendOnly = true
     /// Publications that a room keeps.
-    package var historySize = 100
+    package var historySize = 200
     /// Seed of the proxies.
     package var seed: UInt64 = 1
     /// Keeps the folder with logs and configurations.

@@ -67,9 +67,21 @@ package struct RunReport {
     package var isValid: Bool { checker.isClean && vacuity.isEmpty && musts.allSatisfy(\.isHeld) }
 
     /// With a mutant: whether it was found, and under one of its own names.
-    package var isMutantCaught: Bool? {
-        plan.mutant.map { $0.expected.contains { checker.counts[$0, default: 0] > 0 } }
+    package var isMutantCaught: Bool? { plan.mutant.map { $0.isCaught(by: checker.counts) } }
+
+    /// A line of the table of mutants: what was put in, by which promise it was found and after how many seconds.
+    package var mutantLine: String {
+        guard let mutant = plan.mutant else { return "" }
+        let found = checker.offenders.first { mutant.expected.contains($0.invariant) }
+        let seconds = found.map { Double(checker.milliseconds($0.time)) / 1000 }
+        let others = checker.counts.keys.filter { !mutant.expected.contains($0) }.map(\.rawValue).sorted()
+        return "| \(mutant.rawValue) | \(mutant.summary) | \(found?.invariant.rawValue ?? "**not found**") | "
+            + "\(seconds.map { JSONText.short($0) } ?? "–") | \(others.joined(separator: ", ")) |"
     }
+
+    /// The head of the table of mutants.
+    package static let mutantHead =
+        "| mutant | defect | found by | after s | other promises broken |\n|---|---|---|---|---|"
 
     /// 0 when all is well: no violation, or the mutant was caught.
     package var exitCode: Int32 { (isMutantCaught ?? isValid) ? 0 : 1 }

@@ -82,7 +82,10 @@ final class FaultMeter {
         before = (run.pool.figures.steadyDisconnects, run.checker.figures.told, run.pool.figures.errorReplies)
         run.readiness.reset()
         run.pool.slowestAnswer = .zero
-        run.pool.onTrouble = { [unowned self] in if firstTrouble == nil { firstTrouble = run.loop.now } }
+        run.pool.onTrouble = { [weak self] in
+            guard let self, firstTrouble == nil else { return }
+            firstTrouble = self.run.loop.now
+        }
     }
 
     /// The record with all that happened meanwhile.

@@ -85,6 +85,18 @@ package final class VerifyRun {
             loop.turn(wait: false)
             loop.dismantle()
         }
+        do {
+            try perform()
+        } catch is MutantFound {
+            // That is all that was asked.
+        }
+        return RunReport(self, duration: MonotonicTime.now().since(began))
+    }
+
+    /// The mutant has shown under one of its names.
+    private struct MutantFound: Error {}
+
+    private func perform() throws {
         try prepare()
         try settleIn()
         switch plan.profile {
@@ -95,7 +107,6 @@ package final class VerifyRun {
         default: try performSchedule()
         }
         try conclude()
-        return RunReport(self, duration: MonotonicTime.now().since(began))
     }
 
     // MARK: Steps
@@ -181,6 +192,7 @@ package final class VerifyRun {
         loop.schedule(after: .milliseconds(20)) {}
         loop.turn()
         if isInterrupted { throw RigFailure("interrupted") }
+        if let mutant = plan.mutant, mutant.isCaught(by: checker.counts) { throw MutantFound() }
         let now = loop.now
         guard now.since(lastPoll) >= .milliseconds(50) else { return }
         lastPoll = now

@@ -44,7 +44,7 @@ final class SnapshotScenario: Scenario {
         run.rig.redisControl?.send(["SAVE"]) { isSaved = $0?.first == UInt8(ascii: "+") }
         try run.until("SAVE", .seconds(5)) { isSaved }
         guard run.rig.snapshot(restore: false) else { throw RigFailure("cannot keep a copy of the snapshot") }
-        let wanted = run.checker.figures.acked + 100
+        let wanted = run.checker.figures.acked + 110
         try run.until("a hundred acknowledgements", .seconds(30)) { run.checker.figures.acked >= wanted }
         run.tell("round \(round + 1): back to a snapshot that is 100 messages old")
         let meter = FaultMeter(run, .redisLosesData)
