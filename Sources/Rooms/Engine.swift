@@ -184,6 +184,10 @@ package protocol Engine: AnyObject {
     /// Whether commands are accepted now. While false, each is answered `unavailable` at once.
     var isAvailable: Bool { get }
 
+    /// Whether the store is the one that rooms know. While false it is away, or may have come back with less than they
+    /// were told: nobody is to be let in on the strength of what is remembered here.
+    var isStoreKnown: Bool { get }
+
     /// Publishes to `room` what `fields` holds: the members of the publication object without braces, offset and
     /// channel, for example `"data":{"text":"hi"},"info":{…}`. Both are copied before the call returns. Answered by
     /// `published(ticket, …)`; every subscriber in the cluster, this node included, then hears `received`.

@@ -56,6 +56,7 @@ extension LoopRooms {
         let attendance = subscriber.attendance
         guard home.stream(number) === stream else { return turnAway(attendance, .unavailable) }
         guard home.isLive(number) else { return hold(number, stream, subscriber, for: .flow) }
+        guard engine.isStoreKnown else { return turnAway(attendance, .unavailable) }
         // Members of its loop would get what they have not had yet, and so would it.
         guard !stream.isLagging(attendance.loop) else { return hold(number, stream, subscriber, for: .lag) }
         guard let since = attendance.since else { return welcome(number, stream, subscriber, nil) }

@@ -30,6 +30,7 @@ final class FakeEngine: Engine {
 
     var delegate: (any EngineDelegate)?
     var isAvailable = true
+    var isStoreKnown = true
     var subscribeMode = Mode.now
     var publishMode = Mode.now
     var readMode = Mode.now

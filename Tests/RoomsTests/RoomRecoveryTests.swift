@@ -411,4 +411,25 @@ import Wire
         house.pass(.milliseconds(200))
         #expect(client.recover(room, from: 11) == [recovery(2, offset: 11, recovered: true)])
     }
+
+    @Test func `while the store is away or in doubt nobody is let in from memory, and members stay`() {
+        let house = historyHouse(loops: 2)
+        let room = house.room(home: 0)
+        let member = house.connected()
+        member.say(#"{"id":2,"subscribe":{"channel":"\#(room)"}}"#)
+        house.settle()
+        member.publish(room, 1...3)
+        house.engines[0].isStoreKnown = false
+        for loop in [0, 1] {
+            let client = house.connected(loop: loop)
+            #expect(client.recover(room, from: 1) == [errorReply(2, .engineUnavailable)])
+            client.close()
+        }
+        house.engines[0].isStoreKnown = true
+        member.publish(room, 4...4)
+        #expect(member.pushes.last == live(room, 4))
+        let client = house.connected(loop: 1)
+        #expect(client.recover(room, from: 3) == [recovery(2, offset: 4, recovered: true, [entry(4)])])
+        checkLeaves(house, [member, client], "after leaving")
+    }
 }

@@ -159,4 +159,18 @@ struct CheckerCleanTests {
         script.read((6...15).map { (UInt64($0), ids[$0 - 1]) }, top: 15)
         #expect(script.broken() == [])
     }
+
+    @Test("whoever was told that continuity is lost may get again what it had seen")
+    func startsOver() {
+        let script = Script()
+        script.join(at: 0)
+        let ids = (1...3).map { script.publish(UInt64($0)) }
+        for (index, id) in ids.enumerated() { script.deliver(0, UInt64(index) + 1, id) }
+        script.drop()
+        // A claim that nobody can honour, at a gateway that lags.
+        script.resume(since: Position(epoch: -1, offset: 3), at: script.position(1), recovered: false)
+        script.deliver(0, 2, ids[1])
+        script.deliver(0, 3, ids[2])
+        #expect(script.broken() == [])
+    }
 }

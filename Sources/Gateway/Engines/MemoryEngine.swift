@@ -38,6 +38,7 @@ package final class MemoryEngine: Engine {
     }
 
     package var isAvailable: Bool { true }
+    package var isStoreKnown: Bool { true }
 
     package func publish(
         room: UnsafeRawBufferPointer, fields: UnsafeRawBufferPointer, options: PublishOptions, ticket: Ticket

@@ -118,6 +118,7 @@ package final class RedisEngine: Engine, @unchecked Sendable {
     // MARK: Engine
 
     package var isAvailable: Bool { state.pointee.isAvailable }
+    package var isStoreKnown: Bool { canCall }
 
     package func publish(
         room: UnsafeRawBufferPointer, fields: UnsafeRawBufferPointer, options: PublishOptions, ticket: Ticket

@@ -99,7 +99,13 @@ extension Checker {
 
     /// Whether the publisher's numbers rise, and nothing acknowledged was passed over.
     private func checkOrder(_ subscriber: Int, _ room: Int, _ index: Int, _ id: MessageID, now: MonotonicTime) -> Bool {
+        let interval = subscriptions[index].interval
         let view = subscriptions[index].seen[id.publisher]
+        guard view.interval == interval else {
+            // Continuity was lost in between: what comes after may begin again below what was seen.
+            subscriptions[index].seen[id.publisher] = PublisherView(first: id.sequence, interval: interval)
+            return true
+        }
         if id.sequence <= view.last {
             if view.has(id.sequence) {
                 violate(.duplicate, room: room, now: now, "subscriber \(subscriber) got \(name(id)) twice")
@@ -112,10 +118,8 @@ extension Checker {
                 .publisherOrder, room: room, now: now, "subscriber \(subscriber) got \(name(id)) after #\(view.last)")
             return false
         }
-        let interval = subscriptions[index].interval
         subscriptions[index].seen[id.publisher].note(id.sequence)
-        subscriptions[index].seen[id.publisher].interval = interval
-        guard view.interval == interval, id.sequence - view.last > 1 else { return true }
+        guard id.sequence - view.last > 1 else { return true }
         // At most 64 back, so that a stranger's number costs nothing.
         for skipped in max(view.last + 1, id.sequence - 64)..<id.sequence
         where wasOwed(index, room, MessageID(id.publisher, skipped)) {

@@ -91,6 +91,16 @@ struct PublisherView {
     var bits: UInt64 = 0
     var interval: UInt32 = 0
 
+    /// Nothing was seen.
+    init() {}
+
+    /// `first` is the first one of `interval`.
+    init(first: Int, interval: UInt32) {
+        last = first
+        bits = 1
+        self.interval = interval
+    }
+
     /// Whether `sequence`, not above `last`, was seen. Older than 64 counts as seen: only a duplicate can be that late.
     func has(_ sequence: Int) -> Bool {
         let age = last - sequence
