@@ -14,8 +14,8 @@ extension LoopRooms {
     /// How long a subscriber that is ahead of this home waits for what it has seen elsewhere before the engine is
     /// asked: as a rule the publication is on its way.
     static let patience = Duration.milliseconds(50)
-    /// Questions that may be asked for one subscriber. An answer that does not help twice contradicts what we see.
-    private static let mostQuestions = 3
+    /// Questions that may be asked for one subscriber: with `patience` in between, time for a gap to be mended.
+    static let mostQuestions = 8
 
     /// A subscriber has come.
     func homeAttend(_ attendance: Attendance, _ options: RoomOptions) {
@@ -65,6 +65,8 @@ extension LoopRooms {
             return welcome(number, stream, subscriber, recovered(stream, since.offset, past, tail))
         }
         guard mayWait(stream, subscriber, since, decision, answer) else {
+            // Let in below where it stands, it would get again what it has seen: only if the store itself stands there.
+            if decision == .wait, !isBeyond(since, answer, stream) { return turnAway(attendance, .unavailable) }
             return welcome(number, stream, subscriber, nil)
         }
         hold(number, stream, subscriber, for: decision == .wait ? .arrival : .past)
@@ -76,15 +78,18 @@ extension LoopRooms {
         _ answer: StreamPosition?
     ) -> Bool {
         guard subscriber.questions < LoopRooms.mostQuestions else { return false }
-        // An answer of another epoch says nothing about this one: the order is doubted anyway.
-        let answer = answer?.epoch == stream.cursor.epoch ? answer : nil
         switch decision {
-        // Nobody can have seen what the stream itself does not have.
-        case .wait: return since.offset <= answer?.offset ?? .max
-        // What the answer does not reach is gone.
-        case .ask: return answer == nil
+        case .wait: return !isBeyond(since, answer, stream)
+        // What the answer does not reach is gone. One of another epoch says nothing: the order is doubted anyway.
+        case .ask: return answer?.epoch != stream.cursor.epoch
         case .recovered, .refused: return false
         }
+    }
+
+    /// Whether nobody can have seen what stands at `since`: the stream itself does not have it.
+    private func isBeyond(_ since: StreamPosition, _ answer: StreamPosition?, _ stream: HomeStream) -> Bool {
+        guard let answer, answer.epoch == stream.cursor.epoch else { return false }
+        return since.offset > answer.offset
     }
 
     private func hold(
