@@ -103,6 +103,7 @@ struct EngineHistory {
                 (query(since: at(15)), nil, .ahead), (query(.reverse, limit: 3), 12...14, .complete),
                 (query(.reverse, since: at(8), limit: 2), 6...7, .complete),
                 (query(.reverse, since: at(6)), 5...5, .complete), (query(.reverse, since: at(5)), nil, .complete),
+                (query(.reverse, since: at(0)), nil, .complete),
                 (query(.recover, since: at(4)), 5...14, .complete), (query(.recover, since: at(3)), nil, .trimmed),
                 (query(.recover, since: at(14)), nil, .complete), (query(.recover, since: at(15)), nil, .ahead),
                 (query(.recover, since: at(4), limit: 9), nil, .tooMuch),

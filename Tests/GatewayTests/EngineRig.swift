@@ -109,6 +109,8 @@ final class EngineRig {
     let engine: any Engine
     let recorder = EngineRecorder()
     let registry: MetricRegistry
+    /// What handles connections on the loop, too, and so has to outlive it.
+    var relay: FaultyRelay?
 
     init(_ make: (Loop) throws -> any Engine) throws {
         registry = MetricRegistry(loops: 1, version: "test")

@@ -385,6 +385,7 @@ struct RelayRig {
             let settings = try redisSettings(made.endpoint, beatInterval: beatInterval, change)
             return RedisEngine(loop: loop, settings: settings, logger: nil)
         }
+        rig.relay = relay
         return (rig, try #require(relay))
     }
 }

@@ -65,6 +65,15 @@ enum ConfigurationRules {
             if let text = historyProblem(options) {
                 problems.append(problem("rooms.\(name).historySize", text))
             }
+            let largest = options.maxMessageSize ?? client.maxMessageSize
+            if options.historySize > 0, largest > client.queueMaxSize / 2 {
+                problems.append(
+                    problem(
+                        "rooms.\(name).historySize",
+                        "a reply with history holds half of client.queueMaxSize, "
+                            + "\(ConfigurationUnits.text(size: client.queueMaxSize)): raise that, or lower "
+                            + "maxMessageSize"))
+            }
             guard let limit = options.maxMessageSize, limit > client.maxMessageSize else { continue }
             problems.append(
                 problem(

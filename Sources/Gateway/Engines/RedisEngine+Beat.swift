@@ -22,6 +22,8 @@ struct Beat {
     var sentAt: MonotonicTime?
     /// When the last one was sent, for the probe's duration.
     var lastSentAt = MonotonicTime(nanoseconds: 0)
+    /// A later term that a room told of, until a beat has confirmed the server's life.
+    var rumour: RedisTerm?
     /// Rooms of the audit that is not answered.
     var audited: [UInt32] = []
     /// Where the next audit begins.
@@ -87,6 +89,10 @@ extension RedisEngine {
             #else
             state.pointee.rooms.awaitProbe(sequence, sentAt: sentAt, answeredAt: loop.now)
             #endif
+            if let rumour = state.pointee.beat.rumour {
+                state.pointee.beat.rumour = nil
+                step(state.pointee.keeper.stale(rumour))
+            }
             if state.pointee.keeper.phase != .announcing { step(state.pointee.keeper.answered(result.result)) }
             if roomConnection.isReady, !state.pointee.rooms.isVerified {
                 // This one was sent before the link was there: its rooms need not wait for the next interval.

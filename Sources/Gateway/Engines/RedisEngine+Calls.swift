@@ -77,7 +77,7 @@ extension RedisEngine {
                 return .success(position)
             case .repeated(let position): return .success(StreamPosition(position))
             case .staleTerm(let other):
-                step(state.pointee.keeper.stale(other))
+                heard(of: other)
                 return .failure(.unavailable)
             }
         }
@@ -101,10 +101,11 @@ extension RedisEngine {
                 result = .failure(.outcomeUnknown)
             }
         case .refused(let kind):
-            // What an ACL forbids for one room says nothing about the others, and a lost script is being loaded.
-            if kind == .noPermission || kind == .noScript {
-                state.pointee.breaker.abandoned(now: loop.now)
-            } else {
+            // What concerns one room says nothing about the others, and a lost script is being loaded.
+            switch kind {
+            case .noPermission, .noScript, .other: state.pointee.breaker.abandoned(now: loop.now)
+            case .loading, .readOnly, .misconfigured, .outOfMemory, .busy, .noAuthentication, .wrongPassword,
+                .masterDown, .tooManyClients:
                 state.pointee.breaker.failed(now: loop.now)
             }
             result = .failure(.unavailable)
@@ -137,7 +138,7 @@ extension RedisEngine {
         case .reply(let reply):
             switch HistoryResult.read(reply, mode: mode) {
             case .none: distrust()
-            case .staleTerm(let other): step(state.pointee.keeper.stale(other))
+            case .staleTerm(let other): heard(of: other)
             case .result(let found):
                 metrics.add(.engineCommands(.read, .ok))
                 state.pointee.table.stands(number, found.record)
@@ -185,7 +186,7 @@ extension RedisEngine {
         case .reply(let reply):
             switch PositionResult(reply) {
             case .none: distrust()
-            case .staleTerm(let other): step(state.pointee.keeper.stale(other))
+            case .staleTerm(let other): heard(of: other)
             case .at(let record):
                 metrics.add(.engineCommands(.position, .ok))
                 state.pointee.table.stands(number, record)

@@ -101,6 +101,7 @@ extension RedisEngine: RedisConnectionOwner {
         state.pointee.commands.close()
         state.pointee.keeper.linkLost()
         state.pointee.beat.sentAt = nil
+        state.pointee.beat.rumour = nil
         state.pointee.scriptsLoading = 0
         lost(commandConnection, fault)
     }

@@ -71,6 +71,16 @@ extension RedisEngine {
         }
     }
 
+    /// A room is in a later term than ours. Before the registry is asked, a beat has to tell that the server is still
+    /// in the life that we know: announced by a link of an old life, that life would count again.
+    func heard(of other: RedisTerm?) {
+        guard let other, other.life != state.pointee.commands.life?.value else {
+            return step(state.pointee.keeper.stale(other))
+        }
+        state.pointee.beat.rumour = other
+        beatNow()
+    }
+
     private func announce() {
         let keeper = state.pointee.keeper
         let call = AnnounceTermCall(
@@ -197,11 +207,13 @@ extension RedisEngine {
                 metrics.add(.engineFences(.renewed))
                 state.pointee.fencing.renewed += 1
             case .otherEpoch: metrics.add(.engineFences(.otherEpoch))
-            case .staleTerm(let other): return step(state.pointee.keeper.stale(other))
+            case .staleTerm(let other): return heard(of: other)
             }
-        case .refused:
+        case .refused(let kind):
             metrics.add(.engineFences(.refused))
-            state.pointee.fencing.hasFailed = true
+            // What concerns this room alone, as an ACL does, must not keep the others shut: it is vouched for by
+            // nobody.
+            if kind != .noPermission, kind != .other { state.pointee.fencing.hasFailed = true }
         case .notSent, .outcomeUnknown: return
         }
         guard state.pointee.fencing.hasFailed else { return continueFencing() }

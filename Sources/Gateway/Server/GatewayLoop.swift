@@ -72,6 +72,14 @@ final class GatewayLoop: @unchecked Sendable {
         }
     }
 
+    /// Ends the loop; the engine says its last word in the iteration that is the last one. From any thread.
+    func stop() {
+        loop.execute { [self] in
+            engine.shutdown()
+            loop.stop()
+        }
+    }
+
     /// Lets go of everything, after the loop has ended.
     func dismantle() {
         engine.shutdown()

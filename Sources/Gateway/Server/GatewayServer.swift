@@ -54,7 +54,7 @@ package final class GatewayServer: @unchecked Sendable {
         do {
             try launch()
         } catch {
-            for loop in loops { loop.loop.stop() }
+            for loop in loops { loop.stop() }
             end()
             throw error
         }
@@ -233,12 +233,12 @@ package final class GatewayServer: @unchecked Sendable {
         guard isDraining.exchange(true, ordering: .relaxed) else {
             let window = configuration.shutdown.drainWindow
             logger.notice("draining", metadata: ["window_ms": .stringConvertible(window.wholeMilliseconds)])
-            let all = loops.map(\.loop)
+            let all = loops
             let remaining = Countdown(loops.count) { for loop in all { loop.stop() } }
             for loop in loops { loop.beginDrain(within: window, remaining) }
             return
         }
         logger.notice("second signal: ending now")
-        for loop in loops { loop.loop.stop() }
+        for loop in loops { loop.stop() }
     }
 }

@@ -17,7 +17,7 @@ extension RedisScript {
         redis.call('PUBLISH', ARGV[5], ARGV[6])
         local replication = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)') or ''
         local lease = tonumber(ARGV[3])
-        local r = redis.call('HMGET', KEYS[1], 'n', 'i', 'a', 'k')
+        local r = registry()
         local number = int(r[1])
         if not number or not r[2] then return {9, replication, ''} end
         local term = dec(number) .. '.' .. r[2]

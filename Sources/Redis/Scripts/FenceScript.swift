@@ -19,7 +19,7 @@ extension RedisScript {
         #"""
         local ttl = tonumber(ARGV[3])
         local seen, epoch_seen = int(ARGV[4]) or 0, ARGV[5]
-        local r = redis.call('HMGET', KEYS[2], 'o', 'e', 't', 'p', 's', 'f')
+        local r = fields(KEYS[2], 'o', 'e', 't', 'p', 's', 'f')
         local top, epoch, previous, shared = int(r[1]), r[2], r[4] or '', int(r[5]) or 0
         if not is_epoch(previous) then previous = '' end
         if not top or not is_epoch(epoch) then

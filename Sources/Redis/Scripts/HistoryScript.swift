@@ -36,6 +36,10 @@ extension RedisScript {
         end
         if limit == 0 then return answer end
         local cutoff = clock() - ttl
+        local function range(...)
+          local found = redis.pcall(...)
+          return found.err and {} or found
+        end
         local function parse(entry)
           local f = entry[2]
           if #f ~= 4 or f[1] ~= 'd' or f[3] ~= 't' then return end
@@ -43,7 +47,7 @@ extension RedisScript {
           if offset and time then return offset, f[2], time > cutoff end
         end
         local function at(from)
-          local found = redis.call('XRANGE', KEYS[1], dec(from), dec(top), 'COUNT', 1)
+          local found = range('XRANGE', KEYS[1], dec(from), dec(top), 'COUNT', 1)
           if found[1] then return parse(found[1]) end
         end
         local low, _, fresh = at(math.max(1, top - size + 1))
@@ -76,11 +80,11 @@ extension RedisScript {
           end
         end
         local expected, left, state = from, limit, answer[1]
-        answer[7] = from
+        answer[7] = math.max(from, 0)
         while left > 0 and (to - expected) * step >= 0 do
           local count = math.min(left, 32)
           local command = step > 0 and 'XRANGE' or 'XREVRANGE'
-          local got = redis.call(command, KEYS[1], dec(expected), dec(to), 'COUNT', count)
+          local got = range(command, KEYS[1], dec(expected), dec(to), 'COUNT', count)
           for _, entry in ipairs(got) do
             local offset, data = parse(entry)
             if offset ~= expected then

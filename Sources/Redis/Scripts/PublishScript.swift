@@ -13,8 +13,8 @@ extension RedisScript {
         "publish", RoomRecordLua.opening, RoomRecordLua.enter, RoomRecordLua.decimalEpoch,
         #"""
         if KEYS[3] then
-          local known = redis.call('GET', KEYS[3])
-          if known then
+          local known = redis.pcall('GET', KEYS[3])
+          if type(known) == 'string' then
             local epoch, offset = string.match(known, '^(%x+) (%d+)$')
             offset = int(offset)
             if offset and is_epoch(epoch) then return {1, offset, epoch} end
@@ -35,7 +35,8 @@ extension RedisScript {
           return redis.pcall('XADD', KEYS[1], 'MAXLEN', '~', ARGV[3], dec(offset) .. '-0', 'd', ARGV[7], 't', now)
         end
         local added = append()
-        if type(added) == 'table' and added.err and string.find(added.err, 'equal or smaller', 1, true) then
+        local refused = type(added) == 'table' and added.err or ''
+        if string.find(refused, 'equal or smaller', 1, true) or string.find(refused, 'WRONGTYPE', 1, true) then
           if ARGV[2] ~= epoch then
             renew(top, epoch, top, ttl)
             epoch = ARGV[2]

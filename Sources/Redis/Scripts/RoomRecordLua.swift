@@ -4,6 +4,9 @@
 // it entered that term, p previous epoch and s the offset shared with it. Redis runs it; the engine only sends it. A
 // record that makes no sense is replaced as if there were none: what Redis holds is never believed unseen (F39).
 //
+// A key of another type under one of a room's names is removed: it would keep the room shut for as long as it stands.
+// Terms grow by one with each life of Redis; a number that none can have reached is nonsense, too.
+//
 // First writes are HSET or XADD, which a server out of memory, a replica or one that cannot persist refuses; so a
 // script that is refused has changed nothing. Numbers are doubles in Lua: offsets end below 2^53 and are never written
 // by tostring, which rounds beyond 14 digits.
@@ -31,7 +34,18 @@ enum RoomRecordLua {
 
     private static let renewing = #"""
         local RECORD_TTL = 2592000000
-        local function order(t) return t and int(string.match(t, '^(%d+)%.')) end
+        local function fields(key, ...)
+          local r = redis.pcall('HMGET', key, ...)
+          if not r.err then return r end
+          if not string.find(r.err, 'WRONGTYPE', 1, true) then error(r) end
+          redis.call('UNLINK', key)
+          return {}
+        end
+        local TERM_LIMIT = 1000000000000
+        local function order(t)
+          local n = t and int(string.match(t, '^(%d+)%.'))
+          if n and n < TERM_LIMIT then return n end
+        end
         local function newer(t) return (order(t) or -1) > (order(ARGV[1]) or -1) end
         local function record_ttl(ttl) return dec(math.max(RECORD_TTL, 2 * ttl)) end
         local function renew(top, previous, shared, ttl)
@@ -52,7 +66,7 @@ enum RoomRecordLua {
     /// shared offset; or nil and the room's term when that is newer than the caller's.
     static let enter = #"""
         local function enter(ttl)
-          local r = redis.call('HMGET', KEYS[2], 'o', 'e', 't', 'p', 's')
+          local r = fields(KEYS[2], 'o', 'e', 't', 'p', 's')
           local top, epoch, previous, shared = int(r[1]), r[2], r[4] or '', int(r[5]) or 0
           if not top or not is_epoch(epoch) then
             create('', ttl)

@@ -28,6 +28,17 @@ let registryOpening = #"""
       end
     end
     local function dec(n) return string.format('%.0f', n) end
+    local TERM_LIMIT = 1000000000000
+    local function registry()
+      local r = redis.pcall('HMGET', KEYS[1], 'n', 'i', 'a', 'k')
+      if r.err then
+        if not string.find(r.err, 'WRONGTYPE', 1, true) then error(r) end
+        redis.call('UNLINK', KEYS[1])
+        return {}
+      end
+      if (int(r[1]) or 0) >= TERM_LIMIT then r[1] = false end
+      return r
+    end
     local function put(...) redis.call('HSET', KEYS[1], ...) end
     local t = redis.call('TIME')
     local now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
@@ -84,7 +95,7 @@ extension RedisScript {
         "announce_term", registryOpening,
         #"""
         local lease = tonumber(ARGV[4])
-        local r = redis.call('HMGET', KEYS[1], 'n', 'i', 'a', 'k')
+        local r = registry()
         local number, announced, open = int(r[1]), int(r[3]) or now, r[4] == '1'
         if not number or r[2] ~= ARGV[1] or number < int(ARGV[3]) then
           number, announced, open = math.max(number or 0, int(ARGV[3])) + 1, now, false
@@ -109,7 +120,7 @@ extension RedisScript {
     package static let leaveTerm = RedisScript(
         "leave_term", registryOpening,
         #"""
-        local r = redis.call('HMGET', KEYS[1], 'n', 'i', 'a', 'k')
+        local r = registry()
         local number, open = int(r[1]), r[4] == '1'
         if not number or not r[2] then return {9, ''} end
         local term = dec(number) .. '.' .. r[2]

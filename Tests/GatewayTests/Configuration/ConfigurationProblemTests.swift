@@ -207,6 +207,10 @@ import Testing
             "rooms.default.maxMessageSize: 1MiB must not be above"
         ),
         (#"{"rooms": {"namespaces": {"a": {"maxMessageSize": "1MiB"}}}}"#, "rooms.namespaces.a.maxMessageSize"),
+        (
+            #"{"client": {"queueMaxSize": "64KiB"}, "rooms": {"default": {"historySize": 5, "historyTTL": "5s"}}}"#,
+            "rooms.default.historySize: a reply with history holds half of client.queueMaxSize"
+        ),
         (#"{"rooms": {"default": {"historySize": 5}}}"#, "rooms.default.historySize: and historyTTL go together"),
         (#"{"rooms": {"namespaces": {"a": {"historyTTL": "5s"}}}}"#, "rooms.namespaces.a.historySize: and historyTTL"),
     ])

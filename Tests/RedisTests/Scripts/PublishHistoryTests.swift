@@ -186,12 +186,28 @@ struct PublishHistoryTests {
         #expect(try room.read(.reverse, since: nil, limit: 3).offsets == [75, 74, 73])
         #expect(try room.read(.reverse, since: at(5, epoch)).offsets == [4, 3, 2, 1])
         #expect(try room.read(.reverse, since: at(1, epoch)).offsets == [])
+        #expect(try room.read(.reverse, since: at(0, epoch)).offsets == [])
         #expect(try room.read(.reverse, since: at(99, epoch), limit: 40).offsets == Array((36...75).reversed()))
         let reverse = try room.read(.reverse, since: at(40, epoch), limit: 2)
         #expect(reverse.texts == ["m39", "m38"])
         let none = try room.read(.forward, since: nil, limit: 0)
         #expect(none.offsets == [] && none.record.top == at(75, epoch) && none.state == .complete)
         #expect(try room.read(.forward, since: at(5, 0xBAD)).state == .otherEpoch)
+    }
+
+    @Test("a key of another type under one of the room's names is removed, and the room goes on in another epoch")
+    func otherType() throws {
+        for suffix in ["m", "s"] {
+            let room = ScriptRoom(client, "poisoned-\(suffix)")
+            try room.publish(1...3)
+            let before = try room.position().top
+            try client.command("DEL", "martlet:{poisoned-\(suffix)}:\(suffix)")
+            try client.command("SET", "martlet:{poisoned-\(suffix)}:\(suffix)", "x")
+            #expect(try room.read(.forward, since: nil).offsets == [])
+            try room.publish("new")
+            let after = try room.read(.forward, since: nil)
+            #expect(after.texts == ["new"] && after.record.top.epoch != before.epoch)
+        }
     }
 
     @Test("entries that are too old are gone, though the stream still holds them")

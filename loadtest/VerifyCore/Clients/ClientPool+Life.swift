@@ -121,6 +121,21 @@ extension ClientPool {
         for number in numbers { setNotReading(clients[number], .frozen(until: until)) }
     }
 
+    /// Those that have fled to another gateway go back to their own, as a balancer would have it: a gateway without
+    /// clients suffers nothing. Returns how many.
+    package func rebalance() -> Int {
+        var count = 0
+        for client in clients where client.role != .reader && !client.isRestless && client.stage == .joined {
+            let home = client.number % directory.gatewayCount
+            guard client.gateway != home, client.life == .live else { continue }
+            // An end moves a client on to the next one.
+            client.gateway = (home + directory.gatewayCount - 1) % directory.gatewayCount
+            drop(client)
+            count += 1
+        }
+        return count
+    }
+
     /// They drop their connections and stay away until `comeBack`.
     package func leave(_ numbers: [Int]) {
         for number in numbers {

@@ -132,7 +132,7 @@ extension ClientPool {
         }
         client.subscribed.remove(number)
         checker.told(subscriber, number, code: code, now: loop.now)
-        onTrouble?()
+        if isSteady(client) { onTrouble?() }
         if code >= 2500 {
             subscribe(client, number)
         } else {

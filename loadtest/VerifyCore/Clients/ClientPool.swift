@@ -231,11 +231,11 @@ package final class ClientPool: ConnectionHandler {
             if wasOpen {
                 figures.closedByServer[code, default: 0] += 1
                 figures.closedByGateway[client.connectedGateway, default: 0] += 1
-                if !client.isRestless || !isRestless { figures.steadyDisconnects += 1 }
+                if isSteady(client) { figures.steadyDisconnects += 1 }
             } else {
                 figures.failedConnects += 1
             }
-            onTrouble?()
+            if isSteady(client) { onTrouble?() }
         }
         if let subscriber = client.subscriber { checker.closed(subscriber, code: client.closeCode, now: loop.now) }
         lostConnection(client)
@@ -244,6 +244,9 @@ package final class ClientPool: ConnectionHandler {
         }
         retry(client)
     }
+
+    /// Whether what a client meets is the server's doing, and not of its own restless life.
+    func isSteady(_ client: VerifyClient) -> Bool { !client.isRestless || !isRestless }
 
     /// Ends a client's connection from its own side.
     func drop(_ client: VerifyClient) {

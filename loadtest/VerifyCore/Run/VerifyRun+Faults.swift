@@ -31,6 +31,10 @@ extension VerifyRun {
         judge(fault, meter.record)
         try spend(.seconds(1))
         records.append(meter.finish())
+        if pool.rebalance() > 0 {
+            try spend(.milliseconds(300))
+            _ = try untilSoft(.seconds(5) * plan.patience) { pool.areSubscribersComplete }
+        }
         checker.enter(.calm, now: loop.now)
         try spend(plan.profile == .std ? .seconds(10) : .milliseconds(1200))
     }
