@@ -19,6 +19,8 @@ struct Fencing {
         var room: Payload
         var position: RoomPosition
         var historyTTL: Duration
+        /// Members here were served up to it. Else this node has only published, which tells little of what others saw.
+        var isServed: Bool
     }
 
     /// What was seen; nil: nothing has ended.
@@ -142,13 +144,16 @@ extension RedisEngine {
             guard let entry = state.pointee.table[number] else { continue }
             let name = state.pointee.table.name(number)
             let served = delegate?.served(room: name)
-            var positions = [served, entry.acknowledged].compactMap { $0 }
-            if positions.count == 2, positions[0].epoch == positions[1].epoch {
-                positions = [positions[0].offset > positions[1].offset ? positions[0] : positions[1]]
-            }
             let room = Payload(copying: name)
-            for position in positions {
-                seen.append(.init(room: room, position: RoomPosition(position), historyTTL: entry.history.age))
+            func add(_ position: StreamPosition, isServed: Bool) {
+                seen.append(
+                    .init(
+                        room: room, position: RoomPosition(position), historyTTL: entry.history.age,
+                        isServed: isServed))
+            }
+            if let served { add(served, isServed: true) }
+            if let own = entry.acknowledged, own.epoch != served?.epoch || own.offset > served?.offset ?? 0 {
+                add(own, isServed: false)
             }
         }
         state.pointee.fencing.seen = seen
@@ -173,7 +178,7 @@ extension RedisEngine {
             let entry = seen[sent]
             let call = FenceCall(
                 room: entry.room.bytes, term: term, freshEpoch: freshEpoch(), historyTTL: entry.historyTTL,
-                seen: entry.position, seenTerm: lived, mayVouch: fencing.mayVouch)
+                seen: entry.position, seenTerm: lived, mayVouch: fencing.mayVouch, isServed: entry.isServed)
             guard send(.fence, { call.append(to: &$0, names: settings.names) }) else { break }
             sent += 1
         }

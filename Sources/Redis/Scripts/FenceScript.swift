@@ -6,20 +6,26 @@
 // A node that comes when the term is open already (it was frozen longer than a lease) is compared with the top that the
 // room had when it entered the term. It vouches for nothing: others that saw more may be missing; a room that has not
 // entered the term gets a new epoch from it, too. So does one whose record was not in the term in which the node has
-// seen what it has seen: it comes from an older snapshot than that life began with. A call may be repeated with the
+// seen what it has seen: it comes from an older snapshot than that life began with, even if another node, which was
+// away during that life, has vouched for it meanwhile.
+//
+// A node that has only published to a room vouches for nothing either: it may have seen little of it, and the one that
+// saw more may have died so long ago that nobody waits for it. It says what is missing, and leaves a room from which
+// nothing is missing as it is: then somebody who serves it vouches, or nobody does. A call may be repeated with the
 // same arguments. Cost in Redis: HMGET, and HSET and PEXPIRE for each room and life.
 
 package import Bytes
 
 extension RedisScript {
     /// KEYS stream, record. ARGV term, fresh epoch, history TTL, offset, epoch and term that were seen, `1` when the
-    /// node may vouch. Answers `{state, top, epoch, previous epoch, shared offset}`.
+    /// node may vouch, `2` when it is in time and has only published, else `0`. Answers `{state, top, epoch, previous
+    /// epoch, shared offset}`.
     package static let fence = RedisScript(
         "fence", RoomRecordLua.opening,
         #"""
         local ttl = tonumber(ARGV[3])
         local seen, epoch_seen = int(ARGV[4]) or 0, ARGV[5]
-        local r = fields(KEYS[2], 'o', 'e', 't', 'p', 's', 'f')
+        local r = fields(KEYS[2], 'o', 'e', 't', 'p', 's', 'f', 'v')
         local top, epoch, previous, shared = int(r[1]), r[2], r[4] or '', int(r[5]) or 0
         if not is_epoch(previous) then previous = '' end
         if not top or not is_epoch(epoch) then
@@ -28,9 +34,12 @@ extension RedisScript {
           return {1, 0, ARGV[2], epoch_seen, 0}
         end
         if r[3] ~= ARGV[1] and newer(r[3]) then return {9, r[3]} end
-        if epoch ~= epoch_seen then return {2, top, epoch, previous, shared} end
         local entered, bound = r[3] == ARGV[1], top
+        local older = (order(entered and r[7] or r[3]) or -1) < (order(ARGV[6]) or -1)
+        if epoch ~= epoch_seen and not older then return {2, top, epoch, previous, shared} end
         if entered and ARGV[6] ~= ARGV[1] then bound = math.min(top, int(r[6]) or 0) end
+        if older then seen = bound + 1 end
+        if ARGV[7] == '2' and not entered and seen <= bound then return {0, top, epoch, previous, shared} end
         if r[3] ~= ARGV[6] then ARGV[7] = '0' end
         if seen > bound or (not entered and ARGV[7] ~= '1') then
           if used(epoch, previous) then return redis.error_reply(USED) end
@@ -38,7 +47,7 @@ extension RedisScript {
           return {1, top, ARGV[2], epoch, bound}
         end
         if not entered then
-          redis.call('HSET', KEYS[2], 't', ARGV[1], 'f', dec(top))
+          redis.call('HSET', KEYS[2], 't', ARGV[1], 'v', r[3], 'f', dec(top))
           redis.call('PEXPIRE', KEYS[2], record_ttl(ttl))
         end
         return {0, top, epoch, previous, shared}
@@ -60,10 +69,13 @@ package struct FenceCall {
     /// Whether the node is in time, so that the term waits for it. False: a room that has not entered the term is
     /// renewed, even if nothing that this node has seen is missing.
     package var mayVouch: Bool
+    /// Whether members of the node were served up to what it has seen. False: it has only published, so it vouches for
+    /// nothing, and a room from which nothing is missing stays as it is.
+    package var isServed: Bool
 
     package init(
         room: UnsafeRawBufferPointer, term: RedisTerm, freshEpoch: UInt64, historyTTL: Duration, seen: RoomPosition,
-        seenTerm: RedisTerm, mayVouch: Bool
+        seenTerm: RedisTerm, mayVouch: Bool, isServed: Bool = true
     ) {
         self.room = room
         self.term = term
@@ -72,6 +84,7 @@ package struct FenceCall {
         self.seen = seen
         self.seenTerm = seenTerm
         self.mayVouch = mayVouch
+        self.isServed = isServed
     }
 
     /// Appends the call, answered by an array (`FenceResult`).
@@ -85,14 +98,14 @@ package struct FenceCall {
         output.appendArgument(decimal: min(seen.offset, ScriptText.largest - 1))
         output.appendArgument(hexadecimal: seen.epoch)
         output.appendArgument(term: seenTerm)
-        output.appendArgument(mayVouch ? "1" : "0")
+        output.appendArgument(mayVouch ? (isServed ? "1" : "2") : "0")
     }
 }
 
 /// The fence script's answer. Whether members at the seen position can go on is `record.continues(seen)`; only after
 /// `kept` need they not be told that the epoch is another.
 package enum FenceResult: Equatable, Sendable {
-    /// Nothing is missing: vouched for.
+    /// Nothing is missing; vouched for, if the node serves the room and is in time.
     case kept(RoomRecord)
     /// Something is missing, or nobody vouched in time: the room has got a new epoch.
     case renewed(RoomRecord)

@@ -12,7 +12,7 @@ extension PlantedDefect {
     private func changes(_ script: String) -> [(line: String, other: String)] {
         switch (self, script) {
         case (.publishesWithoutAppending, "publish"): [("local added = append()", "local added = {}")]
-        case (.doesNotDeduplicate, "publish"): [("local known = redis.call('GET', KEYS[3])", "local known = false")]
+        case (.doesNotDeduplicate, "publish"): [("local known = redis.pcall('GET', KEYS[3])", "local known = false")]
         case (.doesNotFence, "publish"), (.keepsTheEpoch, "publish"): [PlantedDefect.lowerTop]
         case (.doesNotFence, "fence"): [PlantedDefect.fence]
         case (.keepsTheEpoch, "fence"):

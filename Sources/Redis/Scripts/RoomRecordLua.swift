@@ -1,8 +1,9 @@
 // What every script of a room begins with: reading the room's record, making one, and entering a new term.
 //
 // The record is a hash: o top offset, e epoch, t term in which the room was last vouched for, f top at the moment when
-// it entered that term, p previous epoch and s the offset shared with it. Redis runs it; the engine only sends it. A
-// record that makes no sense is replaced as if there were none: what Redis holds is never believed unseen (F39).
+// it entered that term, v the term in which it was before, p previous epoch and s the offset shared with it. Redis runs
+// it; the engine only sends it. A record that makes no sense is replaced as if there were none: what Redis holds is
+// never believed unseen (F39).
 //
 // A key of another type under one of a room's names is removed: it would keep the room shut for as long as it stands.
 // Terms grow by one with each life of Redis; a number that none can have reached is nonsense, too.
@@ -49,7 +50,7 @@ enum RoomRecordLua {
         local function newer(t) return (order(t) or -1) > (order(ARGV[1]) or -1) end
         local function record_ttl(ttl) return dec(math.max(RECORD_TTL, 2 * ttl)) end
         local function renew(top, previous, shared, ttl)
-          redis.call('HSET', KEYS[2], 'e', ARGV[2], 'o', dec(top), 't', ARGV[1], 'f', dec(top),
+          redis.call('HSET', KEYS[2], 'e', ARGV[2], 'o', dec(top), 't', ARGV[1], 'v', ARGV[1], 'f', dec(top),
             'p', previous, 's', dec(shared))
           redis.call('PEXPIRE', KEYS[2], record_ttl(ttl))
         end
