@@ -64,7 +64,9 @@ extension VerifyRun {
     /// What the fault's own terms demand beside the invariants. A martlet without history has no probe yet.
     private func judge(_ fault: any Fault, _ record: FaultRecord) {
         guard rig.hasHistory, let limit = fault.mustNoticeWithin.map({ $0 * plan.patience }) else { return }
-        let noticed = fault.victimGateway?.noticedDeafness.map { $0.since(record.at) }
+        // Its log may be silent: many lines in a row are sampled. Readiness counts as well.
+        let seen = fault.victimGateway.map { [$0.noticedDeafness, readiness.records[$0.number].firstUnready] } ?? []
+        let noticed = seen.compactMap { $0 }.min().map { $0.since(record.at) }
         // Its log is read and /readyz asked some times a second.
         if let noticed, noticed <= limit + .milliseconds(300) { return }
         checker.report(
