@@ -146,7 +146,7 @@ final class SubscriptionsDeaf: Fault {
 
     func inject(_ scene: Scene) {
         gateway = scene.anyGateway()
-        gateway?.noticedDeafness = nil
+        gateway?.redisProxy?.subscriptionsGivenUp = nil
         before = gateway?.redisProxy?.figures ?? ProxyFigures()
         var rule = LinkRule()
         rule.dropMessagesPer10000 = 10_000

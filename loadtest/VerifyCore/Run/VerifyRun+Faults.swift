@@ -31,10 +31,7 @@ extension VerifyRun {
         judge(fault, meter.record)
         try spend(.seconds(1))
         records.append(meter.finish())
-        if pool.rebalance() > 0 {
-            try spend(.milliseconds(300))
-            _ = try untilSoft(.seconds(5) * plan.patience) { pool.areSubscribersComplete }
-        }
+        try rebalance()
         checker.enter(.calm, now: loop.now)
         try spend(plan.profile == .std ? .seconds(10) : .milliseconds(1200))
     }
@@ -61,17 +58,20 @@ extension VerifyRun {
         }
     }
 
+    /// Sends clients that have fled back to their own gateways, and waits for them.
+    func rebalance() throws {
+        guard pool.rebalance() > 0 else { return }
+        try spend(.milliseconds(300))
+        _ = try untilSoft(.seconds(5) * plan.patience) { pool.areSubscribersComplete }
+    }
+
     /// What the fault's own terms demand beside the invariants. A martlet without history has no probe yet.
     private func judge(_ fault: any Fault, _ record: FaultRecord) {
         guard rig.hasHistory, let limit = fault.mustNoticeWithin.map({ $0 * plan.patience }) else { return }
-        // Its log may be silent: many lines in a row are sampled. Readiness counts as well.
-        let seen = fault.victimGateway.map { [$0.noticedDeafness, readiness.records[$0.number].firstUnready] } ?? []
-        let noticed = seen.compactMap { $0 }.min().map { $0.since(record.at) }
-        // Its log is read and /readyz asked some times a second.
-        if let noticed, noticed <= limit + .milliseconds(300) { return }
-        checker.report(
-            .errorVisibility, now: loop.now,
-            "\(record.name.rawValue) was noticed after \(noticed?.millisecondsText ?? "no time at all")")
+        let noticed = fault.victimGateway?.redisProxy?.subscriptionsGivenUp.map { $0.since(record.at) }
+        if let noticed, noticed <= limit { return }
+        let text = noticed.map { "only after \($0.millisecondsText)" } ?? "not at all"
+        checker.report(.errorVisibility, now: loop.now, "\(record.name.rawValue): the deaf link was given up \(text)")
     }
 }
 
