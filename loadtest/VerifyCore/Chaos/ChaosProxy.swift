@@ -3,7 +3,7 @@
 // pieces with their times and is pumped by a hook and a 4 ms timer. Bounded: 1 MiB held a direction, then the reading
 // end is paused, so that back-pressure works through the proxy as without it.
 
-package import Bytes
+import Bytes
 package import Reactor
 
 /// Relays connections to one target, with faults.
@@ -25,8 +25,6 @@ package final class ChaosProxy: ConnectionHandler {
     package var isRefusing = false
     /// Whether commands and messages of Redis are looked at.
     private let speaksRESP: Bool
-    /// When, for the first time since this was cleared, the side that had connected ended a link of subscriptions.
-    package var subscriptionsGivenUp: MonotonicTime?
     /// What it did.
     package internal(set) var figures = ProxyFigures()
     /// Makes the rewriter of each new link.
@@ -182,9 +180,6 @@ package final class ChaosProxy: ConnectionHandler {
     package func closed(_ id: ConnectionID, _ reason: CloseReason) {
         guard let (link, flow) = find(id) else { return }
         linkOfSlot[Int(id.slot)] = nil
-        if flow == .up, link.kind == .subscriptions, reason != .local, subscriptionsGivenUp == nil {
-            subscriptionsGivenUp = loop.now
-        }
         let channel = link.channels[flow.rawValue]
         let other = flow == .up ? link.far : link.near
         guard let other else {

@@ -146,7 +146,7 @@ final class SubscriptionsDeaf: Fault {
 
     func inject(_ scene: Scene) {
         gateway = scene.anyGateway()
-        gateway?.redisProxy?.subscriptionsGivenUp = nil
+        gateway?.noticedDeafness = nil
         before = gateway?.redisProxy?.figures ?? ProxyFigures()
         var rule = LinkRule()
         rule.dropMessagesPer10000 = 10_000

@@ -58,6 +58,8 @@ package final class GatewayNode {
     package var thawedAt: MonotonicTime?
     /// How often it was started.
     package internal(set) var starts = 0
+    /// When it said for the first time since this was cleared that it lost a link to Redis which was deaf.
+    package var noticedDeafness: MonotonicTime?
     /// Whether it said that it has a defect on purpose.
     package internal(set) var isMutant = false
 
@@ -244,6 +246,9 @@ package final class ClusterRig {
         if plan.gatewayMutant != nil, lines.contains(where: { $0.contains("MARTLET_MUTANT") }) {
             gateway.isMutant = true
         }
+        if gateway.noticedDeafness == nil, lines.contains(where: ClusterRig.tellsOfDeafness) {
+            gateway.noticedDeafness = loop.now
+        }
         for line in lines where gateway.clientPort == 0 {
             guard line.contains("listening on"), let port = ClusterRig.number("\"listen.port\":", in: line),
                 let admin = ClusterRig.number("\"admin.port\":", in: line)
@@ -262,6 +267,12 @@ package final class ClusterRig {
             "runtime error",
         ]
         return signs.contains { line.contains($0) }
+    }
+
+    /// Whether a line says that a link to Redis was given up because nothing came through it.
+    static func tellsOfDeafness(_ line: String) -> Bool {
+        line.contains("lost a redis link")
+            && (line.contains("\"error.type\":\"deaf\"") || line.contains("\"error.type\":\"timeout\""))
     }
 
     static func number(_ key: String, in line: String) -> UInt16? {

@@ -87,7 +87,6 @@ final class AppendLogScenario: Scenario {
         let record = meter.finish()
         told += record.told
         run.records.append(record)
-        try run.rebalance()
         run.checker.enter(.calm, now: run.loop.now)
         try run.spend(.seconds(withGateway ? 6 : 2))
     }
