@@ -63,7 +63,7 @@ enum CommandWriter {
     /// `presence`.
     static func presence(id: UInt32, room: String, to out: inout ByteBuffer) {
         withBytes(room, "") { room, _ in
-            JSONCodec.append(Command(id: id, request: .presence(room: room)), to: &out)
+            JSONCodec.append(Command(id: id, request: .presence(PresenceRequest(room: room))), to: &out)
         }
     }
 

@@ -97,7 +97,7 @@ struct IncomingDecoder: ~Copyable {
         case .connect(let result): return .connected(id: id, try welcome(result))
         case .subscribe(let result): return .subscribed(id: id, try entrance(result))
         case .publish(let result): return .published(id: id, Self.mark(result.epoch, result.offset))
-        case .presence(let entries): return .presence(id: id, try members(entries))
+        case .presence(let result): return .presence(id: id, try members(result.members))
         case .history(let result):
             return .history(id: id, try publications(result.publications), Self.mark(result.epoch, result.offset))
         case .unsubscribe, .presenceStats, .ping, .rpc, .refresh, .subRefresh: return .done(id: id)

@@ -90,7 +90,7 @@ extension LoopRooms {
         case .ping: replyEmpty(session, id, .ping)
         case .send: outlet.record(.command(.send, nil))
         case .rpc: reply(session, id, .rpc, error: .methodNotFound)
-        case .presence(let room): answerUnavailable(session, id, .presence, room)
+        case .presence(let request): answerUnavailable(session, id, .presence, request.room)
         case .presenceStats(let room): answerUnavailable(session, id, .presenceStats, room)
         case .history(let request): history(session, id, request)
         case .refresh: reply(session, id, .refresh, error: .notAvailable)

@@ -25,7 +25,7 @@ package enum Request {
     case subscribe(SubscribeRequest)
     case unsubscribe(room: WireBytes)
     case publish(PublishRequest)
-    case presence(room: WireBytes)
+    case presence(PresenceRequest)
     case presenceStats(room: WireBytes)
     case history(HistoryRequest)
     case ping
@@ -77,6 +77,20 @@ package struct PublishRequest {
     package var idempotencyKey: WireBytes = .empty
 
     package init() {}
+}
+
+/// Asks who is in a room.
+package struct PresenceRequest {
+    package var room: WireBytes = .empty
+    /// Members of one page, about; 0: all at once.
+    package var limit: UInt32 = 0
+    /// Where the page before ended, as the reply to it said; empty: the first page.
+    package var cursor: WireBytes = .empty
+
+    package init() {}
+
+    /// Asks for all members of `room`.
+    package init(room: WireBytes) { self.room = room }
 }
 
 /// A position in a stream as a client writes it: epochs are opaque text to it.

@@ -45,7 +45,9 @@ extension JSONCodec {
             members.key("subscribe", &out)
             append(subscribe, to: &out)
         case .unsubscribe(let room): append("unsubscribe", room: room, &members, &out)
-        case .presence(let room): append("presence", room: room, &members, &out)
+        case .presence(let presence):
+            members.key("presence", &out)
+            append(presence, to: &out)
         case .presenceStats(let room): append("presence_stats", room: room, &members, &out)
         case .history(let history):
             members.key("history", &out)
@@ -107,6 +109,14 @@ extension JSONCodec {
             members.string("channel", request.room, &out)
             members.json("data", request.data, &out)
             members.string("idempotency_key", request.idempotencyKey, &out)
+        }
+    }
+
+    private static func append(_ request: PresenceRequest, to out: inout ByteBuffer) {
+        out.appendObject { members, out in
+            members.string("channel", request.room, &out)
+            members.number("limit", request.limit, &out)
+            members.string("cursor", request.cursor, &out)
         }
     }
 

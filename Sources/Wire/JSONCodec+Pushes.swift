@@ -46,6 +46,17 @@ extension JSONCodec {
         out.advance(by: cursor.count)
     }
 
+    /// Appends a member as it stands in pushes, lists and publications.
+    package static func appendInfo(_ info: ClientInfo, to out: inout ByteBuffer) { append(info, to: &out) }
+
+    /// Appends the push of a join, or of a leave, of the member with this encoded info.
+    package static func appendMemberPush(room: WireBytes, joins: Bool, info: WireBytes, to out: inout ByteBuffer) {
+        beginPush(room: room, to: &out)
+        out.append(joins ? "\"join\":{\"info\":" : "\"leave\":{\"info\":")
+        out.append(info)
+        out.append("}}}")
+    }
+
     /// Whether `room` is a name that needs no escapes; the empty one is left out altogether.
     @inline(__always)
     private static func isPlain(_ room: WireBytes) -> Bool {

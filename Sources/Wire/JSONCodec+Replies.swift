@@ -39,9 +39,12 @@ extension JSONCodec {
             out.append(",\"subscribe\":")
             append(result, to: &out)
         case .unsubscribe: out.append(",\"unsubscribe\":{}")
-        case .presence(let entries):
+        case .presence(let result):
             out.append(",\"presence\":")
-            out.appendObject { members, out in members.map("presence", entries, &out) }
+            out.appendObject { members, out in
+                members.map("presence", result.members, &out)
+                members.string("cursor", result.cursor, &out)
+            }
         case .presenceStats(let clients, let users):
             out.append(",\"presence_stats\":")
             out.appendObject { members, out in
@@ -90,6 +93,14 @@ extension JSONCodec {
         entries.append(jsonString: client)
         entries.append(UInt8(ascii: ":"))
         append(info, to: &entries)
+    }
+
+    /// The same with an info that was encoded before (`appendInfo`).
+    package static func appendEntry(client: WireBytes, encodedInfo info: WireBytes, to entries: inout ByteBuffer) {
+        entries.separateEntries()
+        entries.append(jsonString: client)
+        entries.append(UInt8(ascii: ":"))
+        entries.append(info)
     }
 
     // MARK: - Parts

@@ -180,14 +180,17 @@ extension JSONScanner {
         return result
     }
 
-    mutating func presenceEntries() throws(WireError) -> EncodedEntries {
-        var result = EncodedEntries.empty
+    mutating func presenceResult() throws(WireError) -> PresenceResult {
+        var result = PresenceResult()
         var seen = SeenFields()
         try object { scanner, key throws(WireError) in
             switch key {
             case "presence":
                 try seen.mark(1)
-                result = try scanner.inside(of: UInt8(ascii: "{"))
+                result.members = try scanner.inside(of: UInt8(ascii: "{"))
+            case "cursor":
+                try seen.mark(2)
+                result.cursor = try scanner.string()
             default:
                 try scanner.skipValue()
             }

@@ -16,7 +16,7 @@ extension JSONScanner {
         case .subscribe: return .subscribe(try subscribeRequest())
         case .unsubscribe: return .unsubscribe(room: try roomAndToken().room)
         case .publish: return .publish(try publishRequest())
-        case .presence: return .presence(room: try roomAndToken().room)
+        case .presence: return .presence(try presenceRequest())
         case .presenceStats: return .presenceStats(room: try roomAndToken().room)
         case .history: return .history(try historyRequest())
         case .send: return .send(data: try methodAndData().data)
@@ -144,6 +144,27 @@ extension JSONScanner {
             case "reverse":
                 try seen.mark(9)
                 request.reverse = try scanner.flag()
+            default:
+                try scanner.skipValue()
+            }
+        }
+        return request
+    }
+
+    private mutating func presenceRequest() throws(WireError) -> PresenceRequest {
+        var request = PresenceRequest()
+        var seen = SeenFields()
+        try object { scanner, key throws(WireError) in
+            switch key {
+            case "channel":
+                try seen.mark(1)
+                request.room = try scanner.string()
+            case "limit":
+                try seen.mark(2)
+                request.limit = try scanner.unsigned32()
+            case "cursor":
+                try seen.mark(3)
+                request.cursor = try scanner.string()
             default:
                 try scanner.skipValue()
             }

@@ -14,8 +14,7 @@ package enum Reply {
     case subscribe(SubscribeResult)
     case unsubscribe
     case publish(PublishResult)
-    /// Client id → ClientInfo.
-    case presence(EncodedEntries)
+    case presence(PresenceResult)
     case presenceStats(clients: UInt32, users: UInt32)
     case history(HistoryResult)
     case ping
@@ -105,6 +104,16 @@ package struct PublishResult {
         self.offset = offset
         self.epoch = epoch
     }
+}
+
+/// Who is in a room: all of them, or a page.
+package struct PresenceResult {
+    /// Client id → ClientInfo.
+    package var members: EncodedEntries = .empty
+    /// Where the next page begins; empty: that was all.
+    package var cursor: WireBytes = .empty
+
+    package init() {}
 }
 
 /// A part of a room's stream and its top position.

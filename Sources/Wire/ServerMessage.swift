@@ -123,7 +123,7 @@ extension JSONScanner {
         case "unsubscribe":
             try emptyObject()
             return .unsubscribe
-        case "presence": return .presence(try presenceEntries())
+        case "presence": return .presence(try presenceResult())
         case "presence_stats":
             let (clients, users) = try presenceCounts()
             return .presenceStats(clients: clients, users: users)

@@ -16,6 +16,7 @@ let fullCommands = [
     #"{"id":3,"unsubscribe":{"channel":"room"}}"#,
     #"{"id":4,"publish":{"channel":"room","data":{"text":"hi"},"idempotency_key":"k"}}"#,
     #"{"id":5,"presence":{"channel":"room"}}"#,
+    #"{"id":5,"presence":{"channel":"room","limit":100,"cursor":"17"}}"#,
     #"{"id":6,"presence_stats":{"channel":"room"}}"#,
     #"{"id":7,"history":{"channel":"room","limit":-1,"since":{"offset":5,"epoch":"e"},"reverse":true}}"#,
     #"{"id":7,"history":{"channel":"room","limit":-2147483648,"since":{}}}"#,

@@ -21,6 +21,7 @@ let fullMessages = [
     #"{"id":4,"publish":{"offset":18446744073709551615,"epoch":"e"}}"#,
     #"{"id":5,"presence":{}}"#,
     #"{"id":5,"presence":{"presence":{"c":{"user":"u","client":"c"}}}}"#,
+    #"{"id":5,"presence":{"presence":{"c":{"user":"u","client":"c"}},"cursor":"17"}}"#,
     #"{"id":6,"presence_stats":{"num_clients":3,"num_users":2}}"#,
     #"{"id":7,"history":{"publications":[{"data":1},{"data":2}],"epoch":"e","offset":9}}"#,
     #"{"id":8,"ping":{}}"#,
