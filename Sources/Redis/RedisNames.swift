@@ -20,6 +20,8 @@ package struct RedisNames: Sendable {
         case members
         /// Hash: user to number of members.
         case users
+        /// Hash: user to clients whose connection broke and whose grace runs.
+        case lingering
         /// Set: members that a node brought.
         case nodeMembers(node: [UInt8])
     }
@@ -96,10 +98,28 @@ package struct RedisNames: Sendable {
         case .rate: output.append(":r")
         case .members: output.append(":p")
         case .users: output.append(":u")
+        case .lingering: output.append(":g")
         case .nodeMembers(let node):
             output.append(":n:")
             node.withUnsafeBytes { RedisNames.appendPart($0, to: &output) }
         }
+    }
+
+    /// Appends one of the room's keys as one argument of a command.
+    package func appendKeyArgument(_ key: RoomKey, of room: UnsafeRawBufferPointer, to output: inout ByteBuffer) {
+        var length = channelLength(room) + 2
+        if case .nodeMembers(let node) = key { length += 1 + node.withUnsafeBytes(RedisNames.partLength) }
+        output.appendArgumentLength(length)
+        appendKey(key, of: room, to: &output)
+        output.endArgument()
+    }
+
+    /// Appends the four keys of the presence scripts as arguments: members, users, lingering, what `node` brought.
+    package func appendPresenceKeys(_ room: UnsafeRawBufferPointer, node: [UInt8], to output: inout ByteBuffer) {
+        appendKeyArgument(.members, of: room, to: &output)
+        appendKeyArgument(.users, of: room, to: &output)
+        appendKeyArgument(.lingering, of: room, to: &output)
+        appendKeyArgument(.nodeMembers(node: node), of: room, to: &output)
     }
 
     /// Appends the key of an idempotent publish (string: its result), `P:{room}:i:sender:key`.
@@ -153,6 +173,13 @@ package struct RedisNames: Sendable {
     package func appendNodeRooms(_ node: [UInt8], to output: inout ByteBuffer) {
         appendNodeChannel(node, to: &output)
         output.append(":rooms")
+    }
+
+    /// Appends the key of the rooms in which the node has members as one argument of a command.
+    package func appendNodeRoomsArgument(_ node: [UInt8], to output: inout ByteBuffer) {
+        output.appendArgumentLength(prefix.count + 12 + node.withUnsafeBytes(RedisNames.partLength))
+        appendNodeRooms(node, to: &output)
+        output.endArgument()
     }
 
     // MARK: Encoding

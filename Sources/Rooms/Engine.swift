@@ -7,6 +7,7 @@
 // `unavailable` at once. It never holds a command back until later.
 
 package import Bytes
+package import Wire
 
 /// Says where the answer to an engine command belongs. Made and read by rooms; opaque to engines.
 package struct Ticket: Equatable, Sendable {
@@ -188,6 +189,9 @@ package protocol Engine: AnyObject {
     /// were told: nobody is to be let in on the strength of what is remembered here.
     var isStoreKnown: Bool { get }
 
+    /// Members that were let in and have not left, over all rooms of this loop.
+    var memberCount: Int { get }
+
     /// Publishes to `room` what `fields` holds: the members of the publication object without braces, offset and
     /// channel, for example `"data":{"text":"hi"},"info":{…}`. Both are copied before the call returns. Answered by
     /// `published(ticket, …)`; every subscriber in the cluster, this node included, then hears `received`.
@@ -206,6 +210,21 @@ package protocol Engine: AnyObject {
     /// Reads the stream of a room with history. Answered by `read(tag, …)`.
     func read(room: UnsafeRawBufferPointer, history: HistoryOptions, _ query: HistoryQuery, tag: ReadTag)
 
+    /// Lets `member` into a room with presence. Answered by `entered(room, …)`; before or after that every subscriber
+    /// in the cluster hears `memberChanged`, where the rules have it told. Whoever is there already only stays. The
+    /// engine keeps the member through reconnections and losses of the store until `leave`.
+    func enter(room: UnsafeRawBufferPointer, member: Member, presence: PresenceOptions, ticket: Ticket)
+
+    /// A member's connection broke: the same user's next connection takes its place. Not answered.
+    func linger(room: UnsafeRawBufferPointer, client: ClientID, presence: PresenceOptions)
+
+    /// Takes a member out; `onlyIfLingering`: unless it has come back. Not answered; what cannot be done now is done
+    /// when the store is back.
+    func leave(room: UnsafeRawBufferPointer, client: ClientID, presence: PresenceOptions, onlyIfLingering: Bool)
+
+    /// Lists or counts the members of a room. Answered by `membersRead(ticket, …)`.
+    func members(room: UnsafeRawBufferPointer, _ query: MemberQuery, ticket: Ticket)
+
     /// Ends the flow. Not answered. What is on its way may still be received.
     func unsubscribe(room: UnsafeRawBufferPointer)
 
@@ -221,6 +240,15 @@ package protocol EngineDelegate: AnyObject {
     func subscribed(room: UnsafeRawBufferPointer, _ result: Result<RoomStanding, EngineFailure>)
     /// The answer to `read`.
     func read(room: UnsafeRawBufferPointer, tag: ReadTag, _ result: Result<HistoryAnswer, EngineFailure>)
+    /// The answer to `enter`.
+    func entered(
+        room: UnsafeRawBufferPointer, client: ClientID, ticket: Ticket, _ result: Result<Void, EntryRefusal>)
+    /// The answer to `members`.
+    func membersRead(_ ticket: Ticket, _ query: MemberQuery, _ result: Result<MemberPage, EngineFailure>)
+    /// Somebody has joined or left a subscribed room.
+    func memberChanged(room: UnsafeRawBufferPointer, _ event: MemberEvent)
+    /// How presence works in a room; nil: nobody keeps track there. Asked about rooms that other nodes have served.
+    func presence(of room: UnsafeRawBufferPointer) -> PresenceOptions?
     /// A publication of a subscribed room, in the room's order.
     func received(room: UnsafeRawBufferPointer, position: StreamPosition, fields: UnsafeRawBufferPointer)
     /// A subscribed room with history was seen to stand at `standing`, by an audit or since the store has changed.

@@ -2,6 +2,7 @@
 // command, never one a delivery. Immutable, so that it may cross threads.
 
 import Bytes
+import Wire
 
 /// A subscriber of a room with history, on its way to the room's home and back.
 struct Attendance: Sendable {
@@ -17,6 +18,37 @@ struct Attendance: Sendable {
     /// What the reply promises: that it can recover, that its position is kept.
     let isRecoverable: Bool
     let isPositioned: Bool
+    /// Who enters, in rooms with presence.
+    let member: Entrant?
+
+    /// Whose it is: loops name their connections independently of each other.
+    struct Comer: Hashable, Sendable {
+        let connection: ConnectionWord
+        let loop: Int
+    }
+
+    var comer: Comer { Comer(connection: connection, loop: loop) }
+}
+
+/// A subscriber of a room with presence, as the others will see it.
+struct Entrant: Sendable {
+    let client: ClientID
+    let user: Payload
+    let info: Payload
+
+    /// The text of the client's id.
+    func clientText() -> [UInt8] {
+        var text = ByteBuffer(capacity: ClientID.textLength)
+        client.append(to: &text)
+        return Array(text.bytes)
+    }
+}
+
+/// A question about a room's members on its way to the room's home and back.
+struct MemberOrder: Sendable {
+    let name: Payload
+    let ticket: Ticket
+    let query: MemberQuery
 }
 
 /// What a subscriber is told: its position, and what it missed.
@@ -44,9 +76,13 @@ package final class Errand: Sendable {
         /// From the home: it is in.
         case attended(Attendance, Welcome)
         /// From the home: it is not.
-        case turnedAway(Attendance, EngineFailure)
+        case turnedAway(Attendance, EntryRefusal)
         /// To the home: read.
         case history(HistoryOrder)
+        /// To the home: list or count members.
+        case members(MemberOrder)
+        /// From the home: a page of them.
+        case membersRead(Ticket, MemberQuery, Result<MemberPage, EngineFailure>)
         /// From the home: the top, and entries of a reply, ready for the wire; or an error.
         case historyRead(Ticket, Result<Welcome, HistoryFailure>)
     }

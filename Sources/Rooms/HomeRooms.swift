@@ -20,6 +20,8 @@ struct HomeRooms: ~Copyable {
         var behind: [Int] = []
         /// The room's order, in rooms with history.
         var stream: HomeStream?
+        /// Who is there, in rooms that keep track.
+        var presence: HomePresence?
     }
 
     /// What follows from an event.
@@ -97,6 +99,14 @@ struct HomeRooms: ~Copyable {
 
     /// Gives a new room its order.
     mutating func setStream(_ number: UInt32, _ stream: HomeStream) { rooms[Int(number)].stream = stream }
+
+    /// Who is there; nil in rooms that keep no track.
+    func presence(_ number: UInt32) -> HomePresence? { rooms[Int(number)].presence }
+
+    /// Gives a new room its presence.
+    mutating func setPresence(_ number: UInt32, _ presence: HomePresence) {
+        rooms[Int(number)].presence = presence
+    }
 
     /// Calls `body` with the number of every room with history.
     func forEachStream(_ body: (UInt32) -> Void) {

@@ -208,9 +208,9 @@ final class HomeStream {
     }
 
     /// A subscriber has come: if it waits already, it has given that up, and may not fill the list by doing so often.
-    func forget(_ attendance: Attendance) {
+    func forget(_ comer: Attendance.Comer) {
         if waiting.isEmpty { return }
-        waiting.removeAll { $0.attendance.connection == attendance.connection && $0.attendance.loop == attendance.loop }
+        waiting.removeAll { $0.attendance.comer == comer }
     }
 
     /// Takes off the list whoever `isMeant`, in the order of coming.

@@ -47,6 +47,8 @@ struct LocalRoom: ~Copyable {
     /// When the oldest publication of the batch came to this loop.
     var batchSince = MonotonicTime(nanoseconds: 0)
     var isDirty = false
+    /// Members that hear of joins and leaves because they asked.
+    var listeners = 0
     private(set) var broadcast: Broadcast?
     private(set) var cursor = 0
     private(set) var limit = 0

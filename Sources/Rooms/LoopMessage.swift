@@ -24,6 +24,12 @@ package struct LoopMessage: @unchecked Sendable {
         /// From the home: a delivery was refused by the full mailbox, so the room has a gap. Nothing of the room
         /// follows until the receiver has joined again. words: receiver's room.
         case behind
+        /// To the home: a member has left, or its connection broke. payload: name; words: connection, the client's two
+        /// words, sender's loop.
+        case depart
+        case breakOff
+        /// From the home: joins and leaves, encoded for the wire. payload: the frame; words: receiver's room.
+        case announce
         /// What is rare and has more to say. errand.
         case errand
     }

@@ -14,6 +14,8 @@ package enum RoomEvent {
     case gap(isRepaired: Bool)
     /// A member that came back was let in; `fromEngine`: the engine had to be asked.
     case recovery(isRecovered: Bool, fromEngine: Bool)
+    /// A join or a leave has come, to be told to a room's members here.
+    case memberEvent(isJoin: Bool)
     /// All members of a room are told that continuity is lost.
     case continuityLoss(ContinuityLoss)
     /// The members of a room on one loop are told so, since its mailbox was full.
@@ -33,6 +35,8 @@ extension Request {
         case .publish: .publish
         case .subscribe: .subscribe
         case .history: .history
+        case .presence: .presence
+        case .presenceStats: .presenceStats
         default: nil
         }
     }
@@ -90,8 +94,9 @@ extension LoopRooms {
         case .ping: replyEmpty(session, id, .ping)
         case .send: outlet.record(.command(.send, nil))
         case .rpc: reply(session, id, .rpc, error: .methodNotFound)
-        case .presence(let request): answerUnavailable(session, id, .presence, request.room)
-        case .presenceStats(let room): answerUnavailable(session, id, .presenceStats, room)
+        case .presence(let request): presence(session, id, request)
+        case .presenceStats(let room):
+            if isPresenceAllowed(session, id, .presenceStats, room) { readMembers(session, id, room, .count) }
         case .history(let request): history(session, id, request)
         case .refresh: reply(session, id, .refresh, error: .notAvailable)
         case .subRefresh(let room, token: _): answerUnavailable(session, id, .subRefresh, room)
@@ -151,7 +156,7 @@ extension LoopRooms {
             return reply(session, id, .subscribe, error: .limitExceeded)
         }
         let number = findOrMakeRoom(request.room, hash: hash, options: options)
-        guard options.history != nil else {
+        guard options.isAttended else {
             return join(session, number, command: id, asksRecovery: request.recover)
         }
         attend(session, number, command: id, request)
@@ -190,7 +195,7 @@ extension LoopRooms {
         guard !request.data.isEmpty, request.idempotencyKey.count <= 64 else {
             return reply(session, id, .publish, error: .badRequest)
         }
-        guard mayPublish(session, request.room, options) else {
+        guard isAllowed(session, request.room, options, LoopRooms.publishers) else {
             return reply(session, id, .publish, error: .permissionDenied)
         }
         guard request.data.count <= options.maxMessageSize ?? .max else {
@@ -198,15 +203,6 @@ extension LoopRooms {
         }
         appendFields(session, request.data)
         publish(session, room: request.room, command: id, key: request.idempotencyKey, history: options.history)
-    }
-
-    private func mayPublish(
-        _ session: UnsafeMutablePointer<Session>, _ room: WireBytes, _ options: RoomOptions
-    ) -> Bool {
-        if rules.isInsecure { return true }
-        let isAnonymous = session.pointee.identity == nil
-        if options.permissions.contains(isAnonymous ? .publishForAnonymous : .publishForClient) { return true }
-        return options.permissions.contains(.publishForSubscriber) && isMember(session, room)
     }
 
     private func isMember(_ session: UnsafeMutablePointer<Session>, _ room: WireBytes) -> Bool {
@@ -221,20 +217,64 @@ extension LoopRooms {
     private func history(_ session: UnsafeMutablePointer<Session>, _ id: UInt32, _ request: HistoryRequest) {
         guard let options = admissibleRoom(session, id, .history, request.room) else { return }
         guard let kept = options.history else { return reply(session, id, .history, error: .notAvailable) }
-        guard mayReadHistory(session, request.room, options) else {
+        guard isAllowed(session, request.room, options, LoopRooms.readersOfHistory) else {
             return reply(session, id, .history, error: .permissionDenied)
         }
         guard request.limit >= -1 else { return reply(session, id, .history, error: .badRequest) }
         readHistory(session, id, request, options, kept)
     }
 
-    private func mayReadHistory(
-        _ session: UnsafeMutablePointer<Session>, _ room: WireBytes, _ options: RoomOptions
+    /// Who may do something: the permissions for users, for anonymous ones, and for members.
+    private struct Audience {
+        let client: RoomPermissions
+        let anonymous: RoomPermissions
+        let subscriber: RoomPermissions
+    }
+
+    private static let publishers = Audience(
+        client: .publishForClient, anonymous: .publishForAnonymous, subscriber: .publishForSubscriber)
+    private static let readersOfHistory = Audience(
+        client: .historyForClient, anonymous: .historyForAnonymous, subscriber: .historyForSubscriber)
+    private static let watchers = Audience(
+        client: .presenceForClient, anonymous: .presenceForAnonymous, subscriber: .presenceForSubscriber)
+
+    /// Whether the client belongs to `audience`; `isMember` is only looked at where it matters.
+    private func isAllowed(
+        _ session: UnsafeMutablePointer<Session>, _ room: WireBytes, _ options: RoomOptions, _ audience: Audience
     ) -> Bool {
         if rules.isInsecure { return true }
         let isAnonymous = session.pointee.identity == nil
-        if options.permissions.contains(isAnonymous ? .historyForAnonymous : .historyForClient) { return true }
-        return options.permissions.contains(.historyForSubscriber) && isMember(session, room)
+        if options.permissions.contains(isAnonymous ? audience.anonymous : audience.client) { return true }
+        return options.permissions.contains(audience.subscriber) && isMember(session, room)
+    }
+
+    // MARK: presence, presence_stats
+
+    private func presence(_ session: UnsafeMutablePointer<Session>, _ id: UInt32, _ request: PresenceRequest) {
+        guard isPresenceAllowed(session, id, .presence, request.room) else { return }
+        let cursor = request.cursor.isEmpty ? 0 : UInt64(decimal: request.cursor)
+        guard let cursor, cursor == 0 || request.limit > 0 else {
+            return reply(session, id, .presence, error: .badRequest)
+        }
+        let limit = request.limit == 0 ? nil : Int(clamping: request.limit)
+        readMembers(
+            session, id, request.room, MemberQuery(cursor: cursor, limit: limit, maxBytes: rules.replyBytes))
+    }
+
+    /// Whether the client may see who is in the room; else the command has been answered.
+    private func isPresenceAllowed(
+        _ session: UnsafeMutablePointer<Session>, _ id: UInt32, _ command: CommandName, _ room: WireBytes
+    ) -> Bool {
+        guard let options = admissibleRoom(session, id, command, room) else { return false }
+        guard options.presence?.isListed == true else {
+            reply(session, id, command, error: .notAvailable)
+            return false
+        }
+        guard isAllowed(session, room, options, LoopRooms.watchers) else {
+            reply(session, id, command, error: .permissionDenied)
+            return false
+        }
+        return true
     }
 
     // MARK: Rooms by name

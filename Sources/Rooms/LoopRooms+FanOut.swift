@@ -5,13 +5,13 @@ import Bytes
 
 extension LoopRooms {
     /// Adds a wire frame to what the room's members here get at the end of this iteration.
-    func deliver(_ number: UInt32, _ frame: UnsafeRawBufferPointer) {
+    func deliver(_ number: UInt32, _ frame: UnsafeRawBufferPointer, publications: Int = 1) {
         let room = room(number)
         guard room.pointee.count > 0 else { return }
         if room.pointee.batch.count + frame.count > rules.batchBytes, !room.pointee.batch.isEmpty { seal(number, room) }
         if room.pointee.batch.isEmpty { room.pointee.batchSince = outlet.now }
         room.pointee.batch.append(frame)
-        room.pointee.batchedMessages += 1
+        room.pointee.batchedMessages += publications
         guard !room.pointee.isDirty else { return }
         room.pointee.isDirty = true
         dirtyRooms.append(number)

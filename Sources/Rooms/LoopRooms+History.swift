@@ -1,5 +1,5 @@
-// The `history` command, and a subscriber's own loop in rooms with history: requests go to the room's home, answers
-// come back as errands.
+// The `history` command, and a subscriber's own loop in rooms that are attended: requests go to the room's home,
+// answers come back as errands.
 
 import Bytes
 import Wire
@@ -12,9 +12,17 @@ extension LoopRooms {
         _ session: UnsafeMutablePointer<Session>, _ number: UInt32, command: UInt32, _ request: SubscribeRequest
     ) {
         let room = room(number)
-        let isRecoverable = request.recoverable || request.recover || room.pointee.options.forcesRecovery
+        let options = room.pointee.options
+        let member = options.presence == nil ? nil : makeEntrant(session)
+        guard member?.info.count ?? 0 <= Member.longestInfo else {
+            return reply(session, command, .subscribe, error: .badRequest)
+        }
+        let keepsHistory = options.history != nil
+        let isRecoverable = keepsHistory && (request.recoverable || request.recover || options.forcesRecovery)
         let since = StreamPosition(offset: request.offset, epoch: Epoch.parse(request.epoch))
-        session.pointee.add(Subscription(room: number, position: Subscription.pending))
+        let hearsJoins = request.joinLeave && mayHearJoins(session, options)
+        if hearsJoins { room.pointee.listeners += 1 }
+        session.pointee.add(Subscription(room: number, position: Subscription.pending, hearsJoins: hearsJoins))
         subscriptionCount += 1
         session.pointee.pendingCommands += 1
         room.pointee.joiners.append(
@@ -22,13 +30,15 @@ extension LoopRooms {
         if room.pointee.phase == .idle { room.pointee.phase = .joining }
         let attendance = Attendance(
             name: Payload(copying: names.name(of: number)), loop: loop, local: local(number),
-            connection: session.pointee.connection, command: command, since: request.recover ? since : nil,
-            isRecoverable: isRecoverable, isPositioned: isRecoverable || request.positioned)
+            connection: session.pointee.connection, command: command,
+            since: request.recover && keepsHistory ? since : nil, isRecoverable: isRecoverable,
+            isPositioned: isRecoverable || keepsHistory && request.positioned,
+            member: member)
         send(Errand(.attend(attendance)), to: room.pointee.home)
     }
 
     /// The home's answer to a subscriber.
-    func finishAttendance(_ attendance: Attendance, _ result: Result<Welcome, EngineFailure>) {
+    func finishAttendance(_ attendance: Attendance, _ result: Result<Welcome, EntryRefusal>) {
         guard let number = resolve(attendance.local) else { return }
         let room = room(number)
         if case .success = result { room.pointee.phase = .live }
@@ -48,9 +58,19 @@ extension LoopRooms {
             replySubscribed(session, attendance, welcome)
             session.pointee.setPosition(index, room.pointee.append(session.pointee.connection))
         case .failure(let failure):
-            if session.pointee.removeSubscription(index) != nil { subscriptionCount -= 1 }
+            if session.pointee.removeSubscription(index)?.hearsJoins == true { room.pointee.listeners -= 1 }
+            subscriptionCount -= 1
             reply(session, attendance.command, .subscribe, error: ErrorCode(failure))
         }
+    }
+
+    /// Whether a subscriber may be told who else comes and goes: who may see the list may.
+    private func mayHearJoins(_ session: UnsafeMutablePointer<Session>, _ options: RoomOptions) -> Bool {
+        guard options.presence?.tellsJoins == true else { return false }
+        if rules.isInsecure { return true }
+        let isAnonymous = session.pointee.identity == nil
+        return options.permissions.contains(isAnonymous ? .presenceForAnonymous : .presenceForClient)
+            || options.permissions.contains(.presenceForSubscriber)
     }
 
     private func settle(_ number: UInt32, _ room: UnsafeMutablePointer<LocalRoom>) {

@@ -47,6 +47,11 @@ extension LoopRooms {
             guard let number = resolve(words.0), let bytes = (message.object as? Payload)?.bytes else { return }
             deliver(number, bytes)
         case .behind: fellBehind(words.0)
+        case .depart: homeDepart(message, isAbrupt: false)
+        case .breakOff: homeDepart(message, isAbrupt: true)
+        case .announce:
+            guard let number = resolve(words.0), let frame = message.object as? Payload else { return }
+            tellMembers(number, frame.bytes)
         case .errand: if let errand = message.object as? Errand { run(errand) }
         }
     }
@@ -96,6 +101,8 @@ extension LoopRooms {
             homeAttend(attendance, rules.options(namespace: namespace) ?? RoomOptions())
         case .attended(let attendance, let welcome): finishAttendance(attendance, .success(welcome))
         case .turnedAway(let attendance, let failure): finishAttendance(attendance, .failure(failure))
+        case .members(let order): engine.members(room: order.name.bytes, order.query, ticket: order.ticket)
+        case .membersRead(let ticket, let query, let result): finishMembers(ticket, query, result)
         case .history(let order): homeHistory(order)
         case .historyRead(let ticket, let result): finishHistory(ticket, result)
         }
@@ -120,10 +127,13 @@ extension LoopRooms {
             guard !home.isLive(number) else { return }
             home.markLive(number)
             home.forEachLoop(number) { target, local in tell(target, .joined, (local, 0, 0, 0)) }
+            enterWaiting(number)
         case (.failure(let failure), .none):
             var waiting: [(Int, UInt64)] = []
             home.forEachLoop(number) { waiting.append(($0, $1)) }
+            let presence = home.presence(number)
             home.remove(number)
+            abandonEntries(presence, failure)
             for (target, local) in waiting { tell(target, .refused, (local, UInt64(failure.rawValue), 0, 0)) }
         }
     }

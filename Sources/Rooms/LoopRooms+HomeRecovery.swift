@@ -19,15 +19,27 @@ extension LoopRooms {
 
     /// A subscriber has come.
     func homeAttend(_ attendance: Attendance, _ options: RoomOptions) {
-        guard let history = options.history else { return turnAway(attendance, .unavailable) }
         let name = attendance.name.bytes
         let hash = NameTable.hash(name)
+        guard options.isAttended else { return turnAway(attendance, .unavailable) }
         let action = home.join(name, hash: hash, loop: attendance.loop, local: attendance.local)
         guard let number = home.names.find(name, hash: hash) else { return turnAway(attendance, .unavailable) }
-        let stream = home.stream(number) ?? makeStream(number, options, history)
-        stream.forget(attendance)
-        admit(number, stream, .init(attendance: attendance), answer: nil)
-        if action == .subscribe { engine.subscribe(room: name, history: history) }
+        let stream = options.history.map { home.stream(number) ?? makeStream(number, options, $0) }
+        stream?.forget(attendance.comer)
+        if let kept = options.presence {
+            let presence = home.presence(number) ?? makePresence(number, kept)
+            presence.forget(attendance.comer)
+            enter(number, presence, attendance)
+        } else if let stream {
+            admit(number, stream, .init(attendance: attendance), answer: nil)
+        }
+        if action == .subscribe { engine.subscribe(room: name, history: options.history) }
+    }
+
+    private func makePresence(_ number: UInt32, _ options: PresenceOptions) -> HomePresence {
+        let presence = HomePresence(options: options)
+        home.setPresence(number, presence)
+        return presence
     }
 
     private func makeStream(_ number: UInt32, _ options: RoomOptions, _ history: HistoryOptions) -> HomeStream {
@@ -50,7 +62,7 @@ extension LoopRooms {
     }
 
     /// Lets a subscriber in, or has it wait. `answer` is what the engine said to the question that it waited for.
-    private func admit(
+    func admit(
         _ number: UInt32, _ stream: HomeStream, _ subscriber: HomeStream.Waiting, answer: StreamPosition?
     ) {
         let attendance = subscriber.attendance
@@ -154,7 +166,12 @@ extension LoopRooms {
     }
 
     func turnAway(_ attendance: Attendance, _ failure: EngineFailure) {
-        send(attendance, .turnedAway(attendance, failure))
+        // It may have entered before it was clear that it cannot be let in.
+        if let member = attendance.member, let options = presence(of: attendance.name.bytes) {
+            engine.leave(
+                room: attendance.name.bytes, client: member.client, presence: options, onlyIfLingering: false)
+        }
+        send(attendance, .turnedAway(attendance, .engine(failure)))
     }
 
     private func send(_ attendance: Attendance, _ kind: Errand.Kind) { send(Errand(kind), to: attendance.loop) }

@@ -10,6 +10,7 @@ extension LoopRooms {
     func streamBegan(_ number: UInt32, _ stream: HomeStream, _ standing: RoomStanding) {
         home.markLive(number)
         stream.adopt(standing, now: outlet.now)
+        enterWaiting(number)
         admit(number, stream, all: stream.take { _ in true })
         pump(number, stream)
     }
@@ -18,7 +19,9 @@ extension LoopRooms {
     func streamRefused(_ number: UInt32, _ stream: HomeStream, _ failure: EngineFailure) {
         let served = loopsServed(number, stream)
         let name = stream.tail == nil ? nil : Payload(copying: home.names.name(of: number))
+        let presence = home.presence(number)
         home.remove(number)
+        abandonEntries(presence, failure)
         // A flow that was to begin anew may still run in the engine, and nobody is left to end it.
         if let name { engine.unsubscribe(room: name.bytes) }
         for subscriber in stream.take({ _ in true }) { turnAway(subscriber.attendance, failure) }

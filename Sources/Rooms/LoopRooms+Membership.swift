@@ -61,11 +61,16 @@ extension LoopRooms {
     }
 
     /// Takes the session out of its subscription number `index`; returns the room's number.
-    func leave(_ session: UnsafeMutablePointer<Session>, _ index: Int) -> UInt32? {
+    /// `isAbrupt`: the client did not say goodbye to the room.
+    func leave(_ session: UnsafeMutablePointer<Session>, _ index: Int, isAbrupt: Bool = false) -> UInt32? {
         guard let subscription = session.pointee.removeSubscription(index) else { return nil }
         subscriptionCount -= 1
         let number = subscription.room
         let room = room(number)
+        if subscription.hearsJoins { room.pointee.listeners -= 1 }
+        if room.pointee.options.presence != nil {
+            depart(session, number, isAbrupt: isAbrupt && subscription.position != Subscription.pending)
+        }
         if subscription.position == Subscription.pending {
             let connection = session.pointee.connection
             room.pointee.joiners.removeAll { $0.connection == connection }
@@ -110,8 +115,8 @@ extension LoopRooms {
     }
 
     private func forget(_ number: UInt32, _ room: UnsafeMutablePointer<LocalRoom>) {
-        // In rooms with history the home knows this loop from the first request on, granted or not.
-        if room.pointee.phase == .live || room.pointee.options.history != nil { tellHome(.leave, number) }
+        // In rooms that are attended the home knows this loop from the first request on, granted or not.
+        if room.pointee.phase == .live || room.pointee.options.isAttended { tellHome(.leave, number) }
         if let broadcast = room.pointee.end() { outlet.release(broadcast) }
         let generation = room.pointee.generation
         dirtyRooms.removeAll { $0 == number }
@@ -128,6 +133,8 @@ extension LoopRooms {
         guard let number = resolve(local) else { return }
         let room = room(number)
         room.pointee.phase = .live
+        // There the home answers each of them.
+        if room.pointee.options.isAttended { return }
         let joiners = room.pointee.joiners
         room.pointee.joiners = []
         for joiner in joiners {
@@ -160,7 +167,7 @@ extension LoopRooms {
     /// again. Never a silent gap: whoever comes now waits until the home sends again.
     func fellBehind(_ local: UInt64) {
         guard let number = resolve(local), room(number).pointee.phase == .live else { return }
-        if room(number).pointee.options.history == nil {
+        if !room(number).pointee.options.isAttended {
             room(number).pointee.phase = .joining
             tellHome(.join, number)
         }
@@ -170,7 +177,8 @@ extension LoopRooms {
         for connection in everyone {
             guard let session = session(connection), let index = session.pointee.find(number) else { continue }
             outlet.send(connection, scratch.bytes)
-            _ = leave(session, index)
+            // It comes back at once.
+            _ = leave(session, index, isAbrupt: true)
         }
     }
 

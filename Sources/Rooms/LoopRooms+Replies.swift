@@ -15,6 +15,16 @@ extension ErrorCode {
     }
 }
 
+extension ErrorCode {
+    /// How a client is told that it is not let in.
+    init(_ refusal: EntryRefusal) {
+        switch refusal {
+        case .full: self = .limitExceeded
+        case .engine(let failure): self.init(failure)
+        }
+    }
+}
+
 extension LoopRooms {
     /// Sends `reply` to the command `id`, and counts it.
     private func send(
@@ -28,13 +38,14 @@ extension LoopRooms {
     }
 
     func reply(
-        _ session: UnsafeMutablePointer<Session>, _ id: UInt32, _ command: CommandName, error: ErrorCode
+        _ session: UnsafeMutablePointer<Session>, _ id: UInt32, _ command: CommandName, error: ErrorCode,
+        message: StaticString? = nil
     ) {
         if id == LoopRooms.ofConnect {
             outlet.record(.command(command, error))
             return answered(session)
         }
-        send(session, id, command, .error(ErrorReply(error)))
+        send(session, id, command, .error(ErrorReply(error, message: message)))
         outlet.record(.command(command, error))
     }
 
@@ -88,12 +99,37 @@ extension LoopRooms {
         answered(session, room: room, result)
     }
 
-    /// Answers a subscriber of a room with history.
+    func replyMembers(_ session: UnsafeMutablePointer<Session>, _ id: UInt32, _ page: MemberPage) {
+        scratch.removeAll(keepingAtMost: 64 * 1024)
+        if page.cursor != 0 { scratch.append(decimal: page.cursor) }
+        var result = PresenceResult()
+        result.members = page.entries.bytes
+        result.cursor = scratch.bytes
+        send(session, id, .presence, .presence(result))
+    }
+
+    func replyPresenceCounts(_ session: UnsafeMutablePointer<Session>, _ id: UInt32, _ page: MemberPage) {
+        let reply = Reply.presenceStats(
+            clients: UInt32(clamping: page.members), users: UInt32(clamping: page.users))
+        send(session, id, .presenceStats, reply)
+    }
+
+    /// The client as the members of its rooms see it.
+    func makeEntrant(_ session: UnsafeMutablePointer<Session>) -> Entrant {
+        let user = session.pointee.identity?.user ?? Payload(copying: .empty)
+        frame.removeAll(keepingAtMost: 64 * 1024)
+        session.pointee.client.append(to: &frame)
+        push.removeAll(keepingAtMost: 64 * 1024)
+        JSONCodec.appendInfo(ClientInfo(user: user.bytes, client: frame.bytes), to: &push)
+        return Entrant(client: session.pointee.client, user: user, info: Payload(copying: push.bytes))
+    }
+
+    /// Answers a subscriber of a room that its home lets people into.
     func replySubscribed(
         _ session: UnsafeMutablePointer<Session>, _ attendance: Attendance, _ welcome: Welcome
     ) {
         scratch.removeAll(keepingAtMost: 64 * 1024)
-        Epoch.append(welcome.position.epoch, to: &scratch)
+        if welcome.position.epoch != 0 { Epoch.append(welcome.position.epoch, to: &scratch) }
         var result = SubscribeResult()
         result.recoverable = attendance.isRecoverable
         result.positioned = attendance.isPositioned

@@ -3,7 +3,8 @@
 //
 // Reading order: +Commands (what a client may say), +Membership (joining and leaving), +Publishing, +FanOut,
 // +Home (the rooms whose home is here), those with history: +HomeStream (their order), +HomeRecovery (who returns),
-// +HomeLag (loops with a full mailbox); +Liveness (pings and deadlines). Everything runs on the loop.
+// +HomeLag (loops with a full mailbox); +Presence (who is there); +Liveness (pings and deadlines). Everything runs on
+// the loop.
 
 package import Bytes
 import Wire
@@ -25,6 +26,8 @@ package final class LoopRooms: EngineDelegate {
     var streamCount: UInt64 = 0
     /// Connections whose `connect` waits for the rooms that it named.
     var connecting: [ConnectionWord: PendingConnect] = [:]
+    /// Members whose connection broke, of rooms whose home is here.
+    var graces = GraceQueue()
     /// Rooms with something to fan out, in turn.
     var dirtyRooms: [UInt32] = []
     /// Rooms without members, with the moment at which they end.
@@ -121,13 +124,14 @@ package final class LoopRooms: EngineDelegate {
         outlet.setTimer(connection, after: rules.staleCloseDelay)
     }
 
-    /// A connection is closing or gone; it leaves its rooms. May be called more than once.
-    package func closed(_ connection: ConnectionWord) {
+    /// A connection is closing or gone; it leaves its rooms. `isAbrupt`: it may well come back, so that in rooms with
+    /// presence its grace runs. May be called more than once.
+    package func closed(_ connection: ConnectionWord, isAbrupt: Bool = true) {
         guard let session = session(connection) else { return }
         abandonConnect(connection)
         session.pointee.phase = .closing
         while session.pointee.subscriptionCount > 0 {
-            _ = leave(session, session.pointee.subscriptionCount - 1)
+            _ = leave(session, session.pointee.subscriptionCount - 1, isAbrupt: isAbrupt)
         }
         session.pointee.reset()
     }

@@ -28,10 +28,15 @@ package struct RoomOptions: Sendable, Equatable {
     package var maxMessageSize: Int?
     /// How much of the past is kept; nil: nothing, and publications are at most once.
     package var history: HistoryOptions?
+    /// Who is there is known; nil: nobody keeps track.
+    package var presence: PresenceOptions?
     /// Every subscriber may recover, also one that did not ask for it.
     package var forcesRecovery = false
     /// Most publications of one recovery or one `history` reply.
     package var recoveryLimit = 300
+
+    /// Whether the room's home lets each subscriber in; else only the first one of a loop asks there.
+    var isAttended: Bool { history != nil || presence != nil }
 
     package init(permissions: RoomPermissions = [], maxMessageSize: Int? = nil) {
         self.permissions = permissions

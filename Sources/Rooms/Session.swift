@@ -22,6 +22,8 @@ struct Subscription {
     var room: UInt32
     /// Index in the room's member list, or `pending` while the flow has not begun.
     var position: UInt32
+    /// Joins and leaves of the room are told to it.
+    var hearsJoins = false
 }
 
 /// A client connection. Lives in a slab of `LoopRooms` under the connection's slot; loop-confined.

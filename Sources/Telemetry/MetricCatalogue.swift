@@ -168,6 +168,16 @@ package enum MetricCatalogue {
             "martlet_subscriptions", .gauge, from: .sum(CellLayout.subscriptions),
             "Subscriptions of this process' connections to rooms."),
         MetricDefinition(
+            "martlet_members", .gauge, from: .sum(CellLayout.members),
+            "Members that this process' connections are in rooms with presence, broken ones in their grace included."),
+        MetricDefinition(
+            "martlet_presence_events", .counter, labels: [MetricLabel("event", Labels.MemberEvent.self)],
+            from: .sum(CellLayout.memberEvents),
+            "Joins and leaves of rooms with members here, before those that cancel each other out."),
+        MetricDefinition(
+            "martlet_node_reaps", .counter, from: .sum(CellLayout.nodeReaps),
+            "Dead nodes whose members this process took out of their rooms."),
+        MetricDefinition(
             "martlet_room_gap_repairs", .counter, labels: [MetricLabel("result", Labels.GapRepair.self)],
             from: .sum(CellLayout.gapRepairs),
             "Gaps in the flow of rooms with history: mended from the stream, or lost."),

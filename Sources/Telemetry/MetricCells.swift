@@ -114,9 +114,9 @@ public enum CellLayout {
     /// Commands times results.
     @inlinable public static var engineCommands: Int { engineUp + 3 }
     /// Buckets and sum for each command.
-    @inlinable public static var engineDuration: Int { engineCommands + 12 * 5 }
+    @inlinable public static var engineDuration: Int { engineCommands + 14 * 5 }
     /// Links opened again.
-    @inlinable public static var engineReconnects: Int { engineDuration + 12 * BucketLadder.latency.cellCount }
+    @inlinable public static var engineReconnects: Int { engineDuration + 14 * BucketLadder.latency.cellCount }
     /// Messages out of the engine that were skipped.
     @inlinable public static var engineMessagesSkipped: Int { engineReconnects + 1 }
     /// Error replies, one cell a kind.
@@ -135,8 +135,14 @@ public enum CellLayout {
     @inlinable public static var recoveries: Int { gapRepairs + 2 }
     /// One cell a reason.
     @inlinable public static var continuityLosses: Int { recoveries + 2 * 2 }
+    /// Members that this process brought.
+    @inlinable public static var members: Int { continuityLosses + 4 }
+    /// Dead nodes reaped.
+    @inlinable public static var nodeReaps: Int { members + 1 }
+    /// One cell a join and a leave.
+    @inlinable public static var memberEvents: Int { nodeReaps + 1 }
     /// One cell a reason.
-    @inlinable public static var acceptErrors: Int { continuityLosses + 4 }
+    @inlinable public static var acceptErrors: Int { memberEvents + 2 }
     /// Commands times results.
     @inlinable public static var commands: Int { acceptErrors + 5 }
     /// Cells of one shard.
@@ -208,6 +214,12 @@ extension Counter {
     @inlinable public static func continuityLosses(_ reason: Labels.ContinuityLoss) -> Counter {
         Counter(cell: CellLayout.continuityLosses + reason.rawValue)
     }
+    /// Joins and leaves that were told to rooms here.
+    @inlinable public static func memberEvents(_ event: Labels.MemberEvent) -> Counter {
+        Counter(cell: CellLayout.memberEvents + event.rawValue)
+    }
+    /// Dead nodes whose members were taken out.
+    @inlinable public static var nodeReaps: Counter { Counter(cell: CellLayout.nodeReaps) }
     /// accept() calls that failed.
     @inlinable public static func acceptErrors(_ reason: Labels.AcceptError) -> Counter {
         Counter(cell: CellLayout.acceptErrors + reason.rawValue)
@@ -223,6 +235,8 @@ extension Gauge {
     @inlinable public static var rooms: Gauge { Gauge(cell: CellLayout.rooms) }
     /// (connection, room) pairs.
     @inlinable public static var subscriptions: Gauge { Gauge(cell: CellLayout.subscriptions) }
+    /// Members that this process has brought into rooms with presence.
+    @inlinable public static var members: Gauge { Gauge(cell: CellLayout.members) }
     /// 1 while the loop's circuit breaker to the engine is open, else 0.
     @inlinable public static var engineBreakerOpen: Gauge { Gauge(cell: CellLayout.engineBreakerOpen) }
 }

@@ -162,6 +162,7 @@ public enum Labels {
     /// What the engine was asked for.
     public enum EngineCommand: Int, LabelValue {
         case publish, subscribe, unsubscribe, script, probe, read, position, fence, term, beat, audit, setup
+        case presence, members
 
         package var name: String { String(describing: self) }
     }
@@ -202,6 +203,13 @@ public enum Labels {
         case kept, renewed, otherEpoch, refused
 
         package var name: String { self == .otherEpoch ? "other_epoch" : String(describing: self) }
+    }
+
+    /// What happened to a member of a room.
+    public enum MemberEvent: Int, LabelValue {
+        case join, leave
+
+        package var name: String { String(describing: self) }
     }
 
     /// Whether a gap in a room's flow was mended from its stream.

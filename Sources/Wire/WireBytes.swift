@@ -25,6 +25,12 @@ package struct ClientID: Hashable, Sendable {
         low = (random.1 & 0x3FFF_FFFF_FFFF_FFFF) | 0x8000_0000_0000_0000
     }
 
+    /// The id as two words, for messages between loops.
+    package var words: (UInt64, UInt64) { (high, low) }
+
+    /// The id that `words` gave.
+    package init(words: (UInt64, UInt64)) { (high, low) = words }
+
     /// Appends the text form, 36 bytes in lower case.
     package func append(to out: inout ByteBuffer) {
         let place = out.reserve(ClientID.textLength)

@@ -8,6 +8,7 @@ import Redis
 import Rooms
 import Telemetry
 import Testing
+import Wire
 
 /// Hears an engine. What it does in return is up to the test.
 final class EngineRecorder: EngineDelegate {
@@ -17,6 +18,11 @@ final class EngineRecorder: EngineDelegate {
         case received(String, String)
         case read(String, ReadTag, EngineFailure?)
         case available(Bool)
+        /// The ticket's connection, and why not.
+        case entered(UInt64, EntryRefusal?)
+        case membersRead(UInt64, EngineFailure?)
+        /// `+user client` or `-user client`.
+        case member(String, String)
     }
 
     var events: [Event] = []
@@ -80,6 +86,36 @@ final class EngineRecorder: EngineDelegate {
     }
 
     func availabilityChanged(_ isAvailable: Bool) { record(.available(isAvailable)) }
+
+    /// Pages of members that were read, in order.
+    var pages: [MemberPage] = []
+    /// How presence works in every room, for whoever asks.
+    var presence: PresenceOptions?
+
+    func entered(
+        room: UnsafeRawBufferPointer, client: ClientID, ticket: Ticket, _ result: Result<Void, EntryRefusal>
+    ) {
+        var refusal: EntryRefusal?
+        if case .failure(let failure) = result { refusal = failure }
+        record(.entered(ticket.connection, refusal))
+    }
+
+    func membersRead(_ ticket: Ticket, _ query: MemberQuery, _ result: Result<MemberPage, EngineFailure>) {
+        switch result {
+        case .success(let page):
+            pages.append(page)
+            record(.membersRead(ticket.connection, nil))
+        case .failure(let failure): record(.membersRead(ticket.connection, failure))
+        }
+    }
+
+    func memberChanged(room: UnsafeRawBufferPointer, _ event: MemberEvent) {
+        let sign = event.isJoin ? "+" : "-"
+        let who = "\(String(decoding: event.user, as: UTF8.self)) \(String(decoding: event.client, as: UTF8.self))"
+        record(.member(String(decoding: room, as: UTF8.self), sign + who))
+    }
+
+    func presence(of room: UnsafeRawBufferPointer) -> PresenceOptions? { presence }
 
     /// What `observed` told, in order.
     var observations: [RoomStanding] = []
@@ -389,7 +425,7 @@ final class EngineCluster {
             claim(rooms[Int(number)], position, contents[Int(number)])
         case .received(let room, let fields):
             if let position = recorder.receivedAt.last { claim(room, position, fields) }
-        case .subscribed, .read, .available: break
+        case .subscribed, .read, .available, .entered, .membersRead, .member: break
         }
     }
 

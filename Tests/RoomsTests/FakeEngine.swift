@@ -3,6 +3,7 @@
 // only answers wait.
 
 import Bytes
+import Wire
 
 @testable import Rooms
 
@@ -137,6 +138,82 @@ final class FakeEngine: Engine {
     }
 
     func shutdown() { delegate = nil }
+
+    // MARK: Presence
+
+    var enterMode = Mode.now
+    /// Joins and leaves come before the answer to whoever enters, as they may by pub/sub.
+    var members: [String: PresenceSet] = [:]
+    /// What was told of members, held back until a test delivers it.
+    var holdsEvents = false
+    private(set) var events: [() -> Void] = []
+    /// Calls in order: "enter", "linger", "leave", and "expire" for a leave only of whoever lingers.
+    private(set) var presenceCalls: [String] = []
+    var memberCount: Int { members.values.reduce(0) { $0 + $1.count } }
+
+    func enter(room: UnsafeRawBufferPointer, member: Member, presence: PresenceOptions, ticket: Ticket) {
+        let name = text(room)
+        let client = member.client
+        presenceCalls.append("enter \(name)")
+        let user = payload(text(member.user))
+        let info = payload(text(member.info))
+        answer(enterMode) { [self] failure in
+            var result: Result<Void, EntryRefusal> = .success(())
+            if let failure {
+                result = .failure(.engine(failure))
+            } else {
+                let member = Member(client: client, user: user.bytes, info: info.bytes)
+                var entrance = PresenceSet.Entrance.full
+                change(name) { set, tell in entrance = set.enter(member, presence, tell: tell) }
+                if entrance == .full { result = .failure(.full) }
+            }
+            bytes(name) { delegate?.entered(room: $0, client: client, ticket: ticket, result) }
+        }
+    }
+
+    func linger(room: UnsafeRawBufferPointer, client: ClientID, presence: PresenceOptions) {
+        presenceCalls.append("linger \(text(room))")
+        change(text(room)) { set, _ in set.linger(client) }
+    }
+
+    func leave(
+        room: UnsafeRawBufferPointer, client: ClientID, presence: PresenceOptions, onlyIfLingering: Bool
+    ) {
+        presenceCalls.append("\(onlyIfLingering ? "expire" : "leave") \(text(room))")
+        change(text(room)) { set, tell in
+            if !onlyIfLingering || set.lingers(client) { set.leave(client, presence, tell: tell) }
+        }
+    }
+
+    func members(room: UnsafeRawBufferPointer, _ query: MemberQuery, ticket: Ticket) {
+        let page = (members[text(room)] ?? PresenceSet()).page(query)
+        answer(readMode) { [self] failure in
+            delegate?.membersRead(ticket, query, failure.map { .failure($0) } ?? .success(page))
+        }
+    }
+
+    /// Delivers what was told of members.
+    func deliverEvents() {
+        let due = events
+        events = []
+        for event in due { event() }
+    }
+
+    private func change(_ name: String, _ body: (inout PresenceSet, (MemberEvent) -> Void) -> Void) {
+        var set = members[name] ?? PresenceSet()
+        var told: [() -> Void] = []
+        body(&set) { event in
+            let (isJoin, client, user) = (event.isJoin, payload(text(event.client)), payload(text(event.user)))
+            let info = payload(text(event.info))
+            told.append { [self] in
+                guard flows.contains(name) else { return }
+                let event = MemberEvent(isJoin: isJoin, client: client.bytes, user: user.bytes, info: info.bytes)
+                bytes(name) { delegate?.memberChanged(room: $0, event) }
+            }
+        }
+        members[name] = set.count > 0 ? set : nil
+        if holdsEvents { events += told } else { for event in told { event() } }
+    }
 
     /// Gives the answers that wait, or those about streams whose purpose is meant.
     func answerWaiting(_ isMeant: (ReadTag.Purpose?) -> Bool = { _ in true }) {

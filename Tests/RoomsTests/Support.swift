@@ -46,6 +46,8 @@ final class FakeOutlet: Outlet {
     /// Recoveries by what was counted: "recovered tail", "lost engine" and so on.
     var recoveries: [String: Int] = [:]
     var gaps: (repaired: Int, lost: Int) = (0, 0)
+    /// Joins and leaves that were counted.
+    var memberEvents: [String] = []
     /// What was counted as lost continuity.
     var losses: [String] = []
 
@@ -86,7 +88,7 @@ final class FakeOutlet: Outlet {
     func makeBroadcast(_ frames: UnsafeRawBufferPointer, messages: Int, since: MonotonicTime) -> Broadcast {
         #expect(since <= now)
         let texts = FakeOutlet.messages(of: frames)
-        #expect(texts.count == messages, "a broadcast holds as many frames as it says")
+        #expect(texts.count >= messages, "a broadcast holds at least as many frames as publications")
         liveBroadcasts += 1
         return Broadcast(handle: Unmanaged.passRetained(Block(texts)).toOpaque(), messages: messages, since: since)
     }
@@ -117,6 +119,7 @@ final class FakeOutlet: Outlet {
         case .recovery(let isRecovered, let fromEngine):
             recoveries["\(isRecovered ? "recovered" : "lost") \(fromEngine ? "engine" : "tail")", default: 0] += 1
         case .continuityLoss(let loss): losses.append("\(loss)")
+        case .memberEvent(let isJoin): memberEvents.append(isJoin ? "join" : "leave")
         case .mailboxLoss: losses.append("mailbox")
         }
     }
@@ -357,7 +360,8 @@ final class Client {
         forget()
     }
 
-    func close() { rooms.closed(word) }
+    /// The connection ends: by a goodbye, or by breaking.
+    func close(isAbrupt: Bool = false) { rooms.closed(word, isAbrupt: isAbrupt) }
 
     func fireTimer() { rooms.timerFired(word) }
 

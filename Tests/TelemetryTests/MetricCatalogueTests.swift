@@ -27,17 +27,18 @@ import Testing
         #expect(Counter.framesReceived(.pong).cell + 1 == CellLayout.publications)
         #expect(Counter.publications(.api).cell + 1 == CellLayout.deliveries)
         #expect(Counter.slowConsumers(.time).cell + 1 == CellLayout.rooms)
-        #expect(Counter.engineCommands(.setup, .unavailable).cell + 1 == CellLayout.engineDuration)
+        #expect(Counter.engineCommands(.members, .unavailable).cell + 1 == CellLayout.engineDuration)
         #expect(Counter.engineErrors(.other).cell + 1 == CellLayout.engineProbe)
         #expect(Histogram.engineProbe.cell + BucketLadder.latency.cellCount == CellLayout.engineProbeTimeouts)
         #expect(Counter.engineFences(.refused).cell + 1 == CellLayout.engineBreakerOpen)
         #expect(Counter.gapRepairs(.lost).cell + 1 == CellLayout.recoveries)
         #expect(Counter.recoveries(.lost, .engine).cell + 1 == CellLayout.continuityLosses)
-        #expect(Counter.continuityLosses(.mailbox).cell + 1 == CellLayout.acceptErrors)
+        #expect(Counter.continuityLosses(.mailbox).cell + 1 == CellLayout.members)
+        #expect(Counter.memberEvents(.leave).cell + 1 == CellLayout.acceptErrors)
         #expect(Counter.acceptErrors(.other).cell + 1 == CellLayout.commands)
         #expect(Counter.commands(.pong, .other).cell + 1 == CellLayout.count)
         #expect(UpState.engine(.term).cell + 1 == CellLayout.engineCommands)
-        #expect(Histogram.engineDuration(.setup).cell + BucketLadder.latency.cellCount == CellLayout.engineReconnects)
+        #expect(Histogram.engineDuration(.members).cell + BucketLadder.latency.cellCount == CellLayout.engineReconnects)
     }
 
     @Test func `the bucket table has as many bounds as the layout reserves, in rising order`() {

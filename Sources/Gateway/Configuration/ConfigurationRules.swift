@@ -65,6 +65,10 @@ enum ConfigurationRules {
             if let text = historyProblem(options) {
                 problems.append(problem("rooms.\(name).historySize", text))
             }
+            if options.forcePushJoinLeave, !options.joinLeave {
+                problems.append(
+                    problem("rooms.\(name).forcePushJoinLeave", "needs joinLeave: without it there is nothing to push"))
+            }
             let largest = options.maxMessageSize ?? client.maxMessageSize
             if options.historySize > 0, largest > client.queueMaxSize / 2 {
                 problems.append(

@@ -118,6 +118,21 @@ package struct GatewayConfiguration: Sendable, Equatable {
         /// Anonymous connections may, too.
         package var allowHistoryForAnonymous = false
 
+        /// Whether clients may ask who is in the room.
+        package var presence = false
+        /// Whether joins and leaves are told to those who ask for them.
+        package var joinLeave = false
+        /// Whether they are told to every member.
+        package var forcePushJoinLeave = false
+        /// Members above which no single join or leave is told.
+        package var joinLeaveMaxMembers = 1000
+        /// `client`: each connection joins and leaves; `user`: each user does.
+        package var presenceScope = "client"
+        /// How long a broken connection stays a member.
+        package var presenceGrace = Duration.seconds(5)
+        /// Members of a room; 0 = any number.
+        package var maxMembers = 0
+
         /// Publications that are kept; 0 = the room has no history.
         package var historySize = 0
         /// How long publications are kept.

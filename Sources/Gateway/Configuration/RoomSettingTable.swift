@@ -37,7 +37,6 @@ enum RoomSettingTable {
             "Longest publication; not above client.maxMessageSize.",
             store: { if case .integer(let bytes) = $1 { $0.maxMessageSize = bytes } },
             value: { $0.maxMessageSize.map(SettingValue.integer) }),
-        .later("maxMembers", .integer(0...100_000_000), default: "none", off: .integer(0), "Members of a room."),
         .later(
             "rate", .rate, default: "none", off: .rate(nil), "Publications of a room, all instances together."),
         .later("burst", .integer(1...1_000_000), default: "as rate", "Publications at once before the rate counts."),
@@ -50,21 +49,24 @@ enum RoomSettingTable {
     ]
 
     private static let presence: [Entry] = [
-        .later("presence", .boolean, default: "false", off: .boolean(false), "Whether members are tracked."),
-        .later(
-            "joinLeave", .boolean, default: "false", off: .boolean(false), "Whether joins and leaves are published."),
-        .later(
-            "forcePushJoinLeave", .boolean, default: "false", off: .boolean(false),
-            "Whether every member gets joins and leaves, asked for or not."),
-        .later(
-            "joinLeaveMaxMembers", .integer(0...100_000_000), default: "none",
-            "Above this many members only counts are sent."),
-        .later(
-            "presenceScope", .choice(["client", "user"]), default: "client", off: .text("client"),
-            "Whether each connection or each user joins and leaves."),
-        .later(
-            "presenceGrace", .duration(.zero ... .seconds(3600)), default: "5s",
-            "How long a broken connection may be away before it leaves."),
+        .boolean("presence", \.presence, live: true, "Whether clients may ask who is in the room."),
+        .boolean(
+            "joinLeave", \.joinLeave, live: true, "Whether joins and leaves are told to members who ask for them."),
+        .boolean(
+            "forcePushJoinLeave", \.forcePushJoinLeave, live: true,
+            "Whether every member is told of joins and leaves, asked for or not; needs joinLeave."),
+        .integer(
+            "joinLeaveMaxMembers", \.joinLeaveMaxMembers, in: 0...100_000, live: true,
+            "Above this many members no single join or leave is told; clients ask for the list or the counts."),
+        .choice(
+            "presenceScope", \.presenceScope, of: ["client", "user"], live: true,
+            "Whether each connection joins and leaves, or each user with the first and the last one."),
+        .duration(
+            "presenceGrace", \.presenceGrace, in: .zero ... .seconds(3600), live: true,
+            "How long a broken connection stays a member; whoever is back within it has not left."),
+        .integer(
+            "maxMembers", \.maxMembers, in: 0...100_000_000, live: true,
+            "Members of a room, all instances together; one more is refused with error 106; 0 = any number."),
     ]
 
     private static let history: [Entry] = [

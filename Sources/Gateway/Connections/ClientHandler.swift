@@ -101,7 +101,7 @@ final class ClientHandler: ConnectionHandler, LoopHook, LetterHandler {
 
     func closed(_ id: ConnectionID, _ reason: CloseReason) {
         guard let driver = shell.driver(id) else { return }
-        rooms.closed(id.word)
+        rooms.closed(id.word, isAbrupt: true)
         logClosed(id, driver, reason)
         let code = driver.pointee.closeCode
         metrics.add(.connectionsClosed(Labels.CloseClass(code: code == 0 ? nil : code)))
@@ -127,13 +127,18 @@ final class ClientHandler: ConnectionHandler, LoopHook, LetterHandler {
     // MARK: LoopHook, LetterHandler
 
     func beforeFlush() -> Bool {
-        for id in shell.takeLeaving() { rooms.closed(id.word) }
+        for id in shell.takeLeaving() { rooms.closed(id.word, isAbrupt: mayComeBack(id)) }
         return rooms.beforeFlush()
     }
 
     func receive(_ letter: Letter) {
         guard let kind = LoopMessage.Kind(rawValue: letter.kind) else { return }
         rooms.receive(LoopMessage(kind, letter.words, object: letter.object))
+    }
+
+    /// Whether a client that we close comes back by itself.
+    private func mayComeBack(_ id: ConnectionID) -> Bool {
+        shell.driver(id).map { DisconnectCode.reconnects($0.pointee.closeCode) } ?? true
     }
 
     // MARK: Frames
@@ -211,7 +216,8 @@ final class ClientHandler: ConnectionHandler, LoopHook, LetterHandler {
             loop.write(id, scratch.bytes)
         }
         driver.pointee.phase = .ended
-        rooms.closed(id.word)
+        // Whoever closes normally, or without a word on why, has left; everything else may be a page that reloads.
+        rooms.closed(id.word, isAbrupt: code != nil && code != .normal)
         loop.setTimer(id, after: settings.closeTimeout)
         loop.closeAfterFlush(id)
     }

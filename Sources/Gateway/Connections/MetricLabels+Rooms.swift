@@ -55,6 +55,7 @@ extension Counter {
         case .gap(let isRepaired): self = .gapRepairs(isRepaired ? .repaired : .lost)
         case .recovery(let isRecovered, let fromEngine):
             self = .recoveries(isRecovered ? .recovered : .lost, fromEngine ? .engine : .tail)
+        case .memberEvent(let isJoin): self = .memberEvents(isJoin ? .join : .leave)
         case .continuityLoss(.otherEpoch): self = .continuityLosses(.otherEpoch)
         case .continuityLoss(.trimmed): self = .continuityLosses(.trimmed)
         case .continuityLoss(.regressed): self = .continuityLosses(.regressed)

@@ -1,8 +1,10 @@
 // The Redis engine's calls in flight: what each of them was for. A command link gives back two words with a result;
 // for everything but a plain publish they name an entry here. Bounded by the link's commands in flight. Loop-confined.
 
+import Bytes
 import Redis
 import Rooms
+import Wire
 
 /// What a command was for, and what is needed when it is answered.
 enum EngineCall {
@@ -20,6 +22,23 @@ enum EngineCall {
     case audit
     case loadScript
     case leave
+    /// A member enters the room with this number of `NodePresence`.
+    case enter(Ticket, UInt32, ClientID, serial: UInt32)
+    /// A member leaves.
+    case exit(UInt32, ClientID, serial: UInt32)
+    /// Members are said again.
+    case say(UInt32, [ClientID], [UInt32])
+    /// A word about a room's members whose answer matters little: who lingers, that the keys are to be kept.
+    case memberWord(UInt32)
+    /// The room was put on the list of an incarnation's rooms.
+    case listed(UInt32, UInt32)
+    /// A page of a room's members.
+    case members(MemberListing)
+    /// A page of a dead node's rooms; its members in a room are taken out.
+    case reapRooms([UInt8])
+    case reap(Payload, [UInt8])
+    /// A command that is no script and whose answer is a number that nobody needs.
+    case plain
 }
 
 /// Calls in flight by slot.

@@ -2,7 +2,7 @@
 // that RedisEngine is compared with in the conformance suite. One instance per loop; since a room's home is one loop,
 // instances need not know each other. Never unavailable.
 //
-// Keeps one entry per room that is subscribed or has a past. A past is bounded by the room's options and
+// Keeps one entry per room that is subscribed, has members or has a past. A past is bounded by the room's options and
 // `streamBytes`; a room without subscribers whose past is over is forgotten, at the latest `sweepInterval` publishes
 // and reads later. Its next life has another epoch, so nobody mistakes it for the old one.
 
@@ -15,17 +15,23 @@ package final class MemoryEngine: Engine {
     package static let streamBytes = 16 << 20
     private static let sweepInterval = 1024
 
-    private struct Room {
+    struct Room {
         var isSubscribed = false
         var stream: RoomStream?
         /// When the stream last changed or was asked for.
         var touched = MonotonicTime(nanoseconds: 0)
+        /// Who is there, in rooms that keep track; nil: nobody.
+        var members: PresenceSet?
+
+        /// Whether nobody needs it any more.
+        var isUnused: Bool { !isSubscribed && stream == nil && members == nil }
     }
 
     // Strong: a weak load per message would cost more than the engine. `shutdown` breaks the cycle.
     package var delegate: (any EngineDelegate)?
     private var names = NameTable()
-    private var rooms: [Room] = []
+    var rooms: [Room] = []
+    package internal(set) var memberCount = 0
     private var keys = IdempotencyCache()
     private var random: SeededRandom
     private let now: () -> MonotonicTime
@@ -81,7 +87,7 @@ package final class MemoryEngine: Engine {
         rooms[Int(number)].isSubscribed = false
         // From here on its past is kept for as long as its options say: its members may come back.
         rooms[Int(number)].touched = now()
-        if rooms[Int(number)].stream == nil { names.remove(number) }
+        removeIfUnused(number)
     }
 
     package func read(room: UnsafeRawBufferPointer, history: HistoryOptions, _ query: HistoryQuery, tag: ReadTag) {
@@ -114,17 +120,22 @@ package final class MemoryEngine: Engine {
 
     // MARK: Rooms
 
-    private func find(_ room: UnsafeRawBufferPointer) -> UInt32? {
+    func find(_ room: UnsafeRawBufferPointer) -> UInt32? {
         names.count > 0 ? names.find(room, hash: NameTable.hash(room)) : nil
     }
 
-    private func make(_ room: UnsafeRawBufferPointer) -> UInt32 {
+    func make(_ room: UnsafeRawBufferPointer) -> UInt32 {
         let hash = NameTable.hash(room)
         if let number = names.find(room, hash: hash) { return number }
         let number = names.insert(room, hash: hash)
         if Int(number) == rooms.count { rooms.append(Room()) }
         rooms[Int(number)] = Room()
         return number
+    }
+
+    /// Forgets a room that nobody needs.
+    func removeIfUnused(_ number: UInt32) {
+        if rooms[Int(number)].isUnused { names.remove(number) }
     }
 
     /// The room's stream, made if there is none, with the options of this moment.
@@ -157,8 +168,8 @@ package final class MemoryEngine: Engine {
             guard !rooms[number].isSubscribed, let stream = rooms[number].stream,
                 rooms[number].touched + stream.limits.age <= now
             else { continue }
-            rooms[number] = Room()
-            names.remove(UInt32(number))
+            rooms[number].stream = nil
+            removeIfUnused(UInt32(number))
         }
     }
 }

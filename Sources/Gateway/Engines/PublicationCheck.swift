@@ -27,4 +27,12 @@ struct PublicationCheck: ~Copyable {
         scratch.removeAll(keepingAtMost: 64 * 1024)
         return JSONCodec.isValue(object.bytes, scratch: &scratch)
     }
+
+    /// Whether `object` is one JSON object of that kind, braces included: a member as others see it.
+    mutating func isSound(object: UnsafeRawBufferPointer) -> Bool {
+        guard object.count > 2, object.first == UInt8(ascii: "{"), object.last == UInt8(ascii: "}") else {
+            return false
+        }
+        return isSound(UnsafeRawBufferPointer(rebasing: object[1..<(object.count - 1)]))
+    }
 }

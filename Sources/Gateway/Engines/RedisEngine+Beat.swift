@@ -4,6 +4,7 @@
 // A publication that the store has and pub/sub lost in a quiet room is found by nothing else.
 
 import Bytes
+import Logging
 import Reactor
 import Redis
 import Rooms
@@ -11,6 +12,8 @@ import Telemetry
 
 /// The beat of one engine.
 struct Beat {
+    /// Beats between two audits: 256 rooms in two seconds.
+    static let auditEvery: UInt64 = 2
     /// Beats between two sweeps of rooms that are remembered.
     static let sweepEvery: UInt64 = 16
 
@@ -22,6 +25,10 @@ struct Beat {
     var sentAt: MonotonicTime?
     /// When the last one was sent, for the probe's duration.
     var lastSentAt = MonotonicTime(nanoseconds: 0)
+    /// The incarnation that the last one named.
+    var incarnation: UInt32 = 0
+    /// When the registry last took this node for alive.
+    var confirmedAt: MonotonicTime?
     /// A later term that a room told of, until a beat has confirmed the server's life.
     var rumour: RedisTerm?
     /// Rooms of the audit that is not answered.
@@ -40,11 +47,17 @@ extension RedisEngine {
             state.pointee.keeper.phase != .announcing
         else { return }
         let sequence = state.pointee.beat.sequence + 1
-        let call = BeatCall(
+        var call = BeatCall(
             registry: registry, term: term, node: node, hasFenced: state.pointee.keeper.hasFenced,
-            channel: ownChannel, sequence: sequence, lease: settings.lease)
+            channel: ownChannel, sequence: sequence, lease: settings.lease,
+            incarnation: state.pointee.presence.name)
+        call.isReborn = state.pointee.presence.isReborn
+        call.replacesQuietly = state.pointee.presence.replacesQuietly
+        call.mayReap = state.pointee.presence.reaping == nil
+        call.reaped = state.pointee.presence.reaped
         guard send(.beat(sequence: sequence), call.append) else { return }
         state.pointee.beat.sequence = sequence
+        state.pointee.beat.incarnation = state.pointee.presence.incarnation
         state.pointee.beat.sentAt = loop.now
         state.pointee.beat.lastSentAt = loop.now
         state.pointee.rooms.highestProbe = sequence
@@ -64,7 +77,8 @@ extension RedisEngine {
         state.pointee.beat.next = loop.now + settings.beatInterval
         beatNow()
         guard state.pointee.isAvailable else { return }
-        audit()
+        touchSome()
+        if state.pointee.beat.sequence % Beat.auditEvery == 0 { audit() }
         if state.pointee.beat.sequence % Beat.sweepEvery == 0 { state.pointee.table.sweep(now: loop.now) }
     }
 
@@ -93,13 +107,35 @@ extension RedisEngine {
                 state.pointee.beat.rumour = nil
                 step(state.pointee.keeper.stale(rumour))
             }
-            if state.pointee.keeper.phase != .announcing { step(state.pointee.keeper.answered(result.result)) }
+            guard let registered = result.result else { return died() }
+            if state.pointee.keeper.phase != .announcing { step(state.pointee.keeper.answered(registered)) }
+            if case .staleTerm = registered { break }
+            confirmed(result.order)
             if roomConnection.isReady, !state.pointee.rooms.isVerified {
                 // This one was sent before the link was there: its rooms need not wait for the next interval.
                 state.pointee.beat.next = min(state.pointee.beat.next, loop.now + RedisEngine.pollInterval)
             }
         case .refused, .notSent, .outcomeUnknown: break
         }
+    }
+
+    /// The others have taken this node for dead: what it brought is being taken out, and is brought again.
+    private func died() {
+        logger?.warning("this node was taken for dead; its members enter again", metadata: metadata())
+        state.pointee.presence.beReborn(quietly: false)
+        beatNow()
+    }
+
+    /// The registry knows this incarnation, and may have a dead one for it.
+    private func confirmed(_ order: ReapOrder?) {
+        let silence = state.pointee.beat.confirmedAt.map { loop.now.since($0) } ?? .zero
+        state.pointee.beat.confirmedAt = loop.now
+        guard state.pointee.beat.incarnation == state.pointee.presence.incarnation else { return }
+        state.pointee.presence.isReborn = false
+        state.pointee.presence.replacesQuietly = false
+        state.pointee.presence.reaped = []
+        presenceConfirmed(after: silence)
+        if let order { reap(order) } else { continueReaping() }
     }
 
     /// A beat has come back through the link for subscriptions.

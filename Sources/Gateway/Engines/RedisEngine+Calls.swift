@@ -32,7 +32,31 @@ extension RedisEngine {
         case .beat(let sequence): beaten(sequence, outcome)
         case .audit: audited(outcome)
         case .loadScript: state.pointee.scriptsLoading = max(0, state.pointee.scriptsLoading - 1)
-        case .leave: break
+        case .leave, .plain: break
+        default: completedMembers(call, outcome)
+        }
+    }
+
+    /// A call about members has ended.
+    private func completedMembers(_ call: EngineCall, _ outcome: CommandOutcome) {
+        switch call {
+        case .enter(let ticket, let number, let client, let serial):
+            entered(ticket, number, client, serial, outcome)
+            releaseMembers(number)
+        case .exit(let number, let client, let serial):
+            exited(number, client, serial, outcome)
+            releaseMembers(number)
+        case .say(let number, let clients, let serials):
+            said(number, clients, serials, outcome)
+            releaseMembers(number)
+        case .listed(let number, let incarnation):
+            listed(number, incarnation, outcome)
+            releaseMembers(number)
+        case .memberWord(let number): releaseMembers(number)
+        case .members(let listing): membersRead(listing, outcome)
+        case .reapRooms(let incarnation): reapRoomsRead(incarnation, outcome)
+        case .reap(let room, let incarnation): reaped(room, incarnation, outcome)
+        default: break
         }
     }
 
@@ -123,7 +147,7 @@ extension RedisEngine {
     }
 
     /// How a command is counted whose link broke.
-    private var lossResult: Labels.EngineResult {
+    var lossResult: Labels.EngineResult {
         if case .poisoned(let fault) = state.pointee.commands.phase { return Labels.EngineResult(fault) }
         return .lost
     }
@@ -215,6 +239,8 @@ extension EngineCall {
         case .beat: .beat
         case .audit: .audit
         case .loadScript: .script
+        case .enter, .exit, .say, .memberWord, .listed, .reapRooms, .reap, .plain: .presence
+        case .members: .members
         }
     }
 
@@ -231,6 +257,13 @@ extension EngineCall {
         case .beat: RedisScript.beat.name
         case .audit: RedisScript.audit.name
         case .loadScript: "SCRIPT LOAD"
+        case .enter, .say: RedisScript.enter.name
+        case .exit: RedisScript.exit.name
+        case .memberWord: RedisScript.linger.name
+        case .members: RedisScript.listMembers.name
+        case .reap: RedisScript.reap.name
+        case .listed, .plain: "a command on the list of a node's rooms"
+        case .reapRooms: "SSCAN"
         }
     }
 }

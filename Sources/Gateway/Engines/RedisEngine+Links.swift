@@ -103,6 +103,7 @@ extension RedisEngine: RedisConnectionOwner {
         state.pointee.beat.sentAt = nil
         state.pointee.beat.rumour = nil
         state.pointee.scriptsLoading = 0
+        state.pointee.presence.reaping = nil
         lost(commandConnection, fault)
     }
 
@@ -146,6 +147,16 @@ extension RedisEngine: RedisConnectionOwner {
     }
 
     private func received(_ room: UnsafeRawBufferPointer, _ payload: UnsafeRawBufferPointer) {
+        if var members = MemberEnvelope(payload) {
+            while let entry = members.next() {
+                guard state.pointee.check.isSound(object: entry.info) else { return skip(room: room, "unsound_member") }
+                delegate?.memberChanged(
+                    room: room,
+                    MemberEvent(isJoin: entry.isJoin, client: entry.client, user: entry.user, info: entry.info))
+            }
+            if members.isBroken { skip(room: room, "malformed") }
+            return
+        }
         let envelope: PublicationEnvelope
         do throws(PublicationEnvelope.Fault) {
             envelope = try PublicationEnvelope(parsing: payload)

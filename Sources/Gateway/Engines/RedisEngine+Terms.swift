@@ -232,6 +232,10 @@ extension RedisEngine {
             metadata: metadata().merging([
                 "martlet.term": .stringConvertible(state.pointee.keeper.term?.number ?? 0)
             ]) { $1 })
+        // What the store has of this node's members is unknown; the next beat tells first whether it is taken for dead.
+        if state.pointee.presence.lived != state.pointee.keeper.term { state.pointee.presence.hasOtherStore = true }
+        state.pointee.presence.lived = state.pointee.keeper.term
+        beatNow()
         updateAvailability()
         if state.pointee.rooms.isVerified { writeSubscriptions() }
     }

@@ -10,7 +10,7 @@
 // the links, so that whoever hears a result may send the next command at once.
 //
 // Reading order: this file (the port), +Links (what comes from the connections), +Calls (answers), +Terms (which life
-// of Redis counts, fencing), +Beat (probe and audit).
+// of Redis counts, fencing), +Beat (probe and audit), +Presence (members), +Reaping (those of dead nodes).
 
 import Bytes
 package import Logging
@@ -33,6 +33,8 @@ struct RedisEngineState: ~Copyable {
     var keeper: TermKeeper
     var fencing = Fencing()
     var beat = Beat()
+    /// Members that this node has brought.
+    var presence: NodePresence
     /// Scripts that are being loaded again.
     var scriptsLoading = 0
     var isAvailable = false
@@ -89,7 +91,8 @@ package final class RedisEngine: Engine, @unchecked Sendable {
                 commands: CommandLink(settings: settings.link),
                 rooms: PubSubLink(settings: settings.link, names: settings.names, ownChannel: ownChannel),
                 check: PublicationCheck(limit: settings.publicationBytes),
-                breaker: CircuitBreaker(random: .system()), keeper: TermKeeper(node: node)))
+                breaker: CircuitBreaker(random: .system()), keeper: TermKeeper(node: node),
+                presence: NodePresence(node: node)))
         commandConnection = RedisConnection(
             loop: loop, endpoint: settings.endpoint, settings: settings.link, random: .system())
         roomConnection = RedisConnection(
@@ -254,7 +257,9 @@ package final class RedisEngine: Engine, @unchecked Sendable {
         delegate = nil
         if canCall, let term = state.pointee.keeper.term {
             // So that nobody waits for this node, should Redis begin a new life soon.
-            let call = LeaveCall(registry: registry, term: term, node: node, lease: settings.lease)
+            let call = LeaveCall(
+                registry: registry, term: term, node: node, lease: settings.lease,
+                leavesMembers: state.pointee.presence.memberCount > 0 || state.pointee.presence.isReborn)
             _ = send(.leave, call.append)
             writeCommands()
         }
@@ -336,7 +341,12 @@ package final class RedisEngine: Engine, @unchecked Sendable {
     /// Sends a call that is answered by an array; `number` is the room that it names, if any. False: nothing was sent.
     func send(_ call: EngineCall, naming number: UInt32? = nil, _ write: (inout ByteBuffer) -> Void) -> Bool {
         let slot = state.pointee.calls.add(call)
-        let shape: ReplyShape = if case .loadScript = call { .bulkOrNull } else { .array }
+        let shape: ReplyShape =
+            switch call {
+            case .loadScript: .bulkOrNull
+            case .listed, .plain: .integer
+            default: .array
+            }
         guard state.pointee.commands.send(CommandTag(call: slot), expecting: shape, now: loop.now, write) else {
             _ = state.pointee.calls.take(UInt64(slot))
             return false

@@ -46,8 +46,24 @@ extension RoomOptions {
         for (isSet, permission) in flags where isSet { permissions.insert(permission) }
         self.init(permissions: permissions, maxMessageSize: options.maxMessageSize)
         if options.historySize > 0 { history = HistoryOptions(size: options.historySize, age: options.historyTTL) }
+        presence = PresenceOptions(options)
         forcesRecovery = options.forceRecovery
         recoveryLimit = options.recoveryMaxPublications
+    }
+}
+
+extension PresenceOptions {
+    /// Nil: nothing of the room asks for its members to be tracked.
+    init?(_ options: GatewayConfiguration.RoomOptions) {
+        guard options.presence || options.joinLeave || options.maxMembers > 0 else { return nil }
+        self.init()
+        isListed = options.presence
+        tellsJoins = options.joinLeave
+        forcesPushes = options.forcePushJoinLeave
+        mostTold = options.joinLeaveMaxMembers
+        mostMembers = options.maxMembers
+        scope = options.presenceScope == "user" ? .user : .client
+        grace = options.presenceGrace
     }
 }
 

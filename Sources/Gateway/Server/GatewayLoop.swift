@@ -42,6 +42,7 @@ final class GatewayLoop: @unchecked Sendable {
             guard let self else { return }
             loop.metrics.set(.rooms, rooms.roomCount)
             loop.metrics.set(.subscriptions, rooms.subscriptionCount)
+            loop.metrics.set(.members, engine.memberCount)
             loop.metrics.set(.outboundQueueBytes, loop.waitingOutput)
             startHousekeeping()
         }

@@ -46,6 +46,7 @@ package final class RedisScript: Sendable {
     /// Every script, in the order in which a new connection loads them.
     package static let all: [RedisScript] = [
         publish, publishOnce, history, position, audit, fence, announceTerm, leaveTerm, beat,
+        enter, exit, linger, reap, touchPresence, listMembers,
     ]
 
     /// Begins a call with `keys` keys and `arguments` others, which the caller appends in this order.

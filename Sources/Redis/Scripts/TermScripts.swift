@@ -12,6 +12,16 @@
 // runs. Older entries are not waited for: an old snapshot is full of nodes that ended long ago, and one that still
 // lives is remembered by the others.
 //
+// The same leases say which nodes are dead, so that one survivor removes their members from the rooms. I:<node> is the
+// node's incarnation: the name under which it brings members, `<node>:<number>`; C:<node> since when its lease has been
+// renewed in time. A lease that has run out is buried by a node that has renewed its own for a whole lease, so that
+// after an outage of Redis nobody is taken for dead who was only cut off like everybody else: the incarnation goes to
+// D:<incarnation> = `mode time renewed reaper`. Modes: w (waits to be reaped), c (claimed by the reaper until time), t
+// (done; remembered for a while, so that a node that wakes up late learns what has happened to it); W and C are the
+// same for what nobody is to be told of. A node that is told that it is dead takes another incarnation and brings its
+// members again. E:<node> is a lease that a new life of the master found expired: it is buried later, unless its node
+// comes back first.
+//
 // A term that opens although somebody has not fenced gets the next number at that moment: who is missing may have seen
 // more than those who vouched, so what they vouched for in the lower number does not count, and each room gets a new
 // epoch when it is first touched.
@@ -42,7 +52,33 @@ let registryOpening = #"""
     local function put(...) redis.call('HSET', KEYS[1], ...) end
     local t = redis.call('TIME')
     local now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
-    local function scan(lease, prune)
+    local TOMBSTONE = 600000
+    local BURIED = '^(%a) (%d+) (%d+) ?(.*)$'
+    local isSenior, reaper, isFree, claim = false, '', false, 5000
+    local assigned, manner, died = '', '', 0
+    local function bury(node, mode, due, renewed)
+      local incarnation = redis.call('HGET', KEYS[1], 'I:' .. node)
+      if incarnation then
+        redis.call('HSETNX', KEYS[1], 'D:' .. incarnation, mode .. ' ' .. dec(due) .. ' ' .. dec(renewed))
+      end
+      redis.call('HDEL', KEYS[1], 'L:' .. node, 'I:' .. node, 'C:' .. node, 'E:' .. node)
+    end
+    local function mourn(field, value)
+      local mode, time, renewed, by = string.match(value, BURIED)
+      time, renewed = int(time), int(renewed)
+      if not time or not renewed or time > now + 86400000 then
+        redis.call('HDEL', KEYS[1], field)
+      elseif mode == 't' then
+        if now - time > TOMBSTONE then redis.call('HDEL', KEYS[1], field) end
+      elseif by == reaper and reaper ~= '' and string.lower(mode) == 'c' then
+        put(field, mode .. ' ' .. dec(now + claim) .. ' ' .. dec(renewed) .. ' ' .. by)
+      elseif isFree and assigned == '' and time <= now then
+        local isQuiet = mode == 'W' or mode == 'C'
+        assigned, manner, died = string.sub(field, 3), isQuiet and 'q' or 'l', math.max(0, now - renewed)
+        put(field, (isQuiet and 'C ' or 'c ') .. dec(now + claim) .. ' ' .. dec(renewed) .. ' ' .. reaper)
+      end
+    end
+    local function scan(lease, open)
       local awaited, living, all = 0, {}, redis.call('HGETALL', KEYS[1])
       for i = 1, #all, 2 do
         local kind, node = string.sub(all[i], 1, 2), string.sub(all[i], 3)
@@ -51,11 +87,15 @@ let registryOpening = #"""
         elseif kind == 'L:' then
           local ends = int(all[i + 1]) or 0
           if ends > now + lease then ends = 0 end
-          if ends > now or not prune then
+          if ends > now or not open then
             living[#living + 1] = node
-          else
-            redis.call('HDEL', KEYS[1], all[i])
+          elseif isSenior then
+            bury(node, 'w', now, math.max(0, ends - lease))
           end
+        elseif kind == 'E:' and open and isSenior then
+          bury(node, 'w', now, math.max(0, (int(all[i + 1]) or 0) - lease))
+        elseif kind == 'D:' and open then
+          mourn(all[i], all[i + 1])
         end
       end
       return awaited, living
@@ -105,18 +145,21 @@ extension RedisScript {
             local kind, living = string.sub(all[i], 1, 2), (int(all[i + 1]) or 0) > now
             if kind == 'L:' and living then put('W:' .. string.sub(all[i], 3), '1') end
             if kind == 'F:' or kind == 'L:' and not living then redis.call('HDEL', KEYS[1], all[i]) end
+            if kind == 'L:' and not living then put('E:' .. string.sub(all[i], 3), all[i + 1]) end
           end
         end
         local function await(node)
           if not open and redis.call('HEXISTS', KEYS[1], 'F:' .. node) == 0 then put('W:' .. node, '1') end
         end
         put('L:' .. ARGV[2], dec(now + lease))
+        redis.call('HDEL', KEYS[1], 'E:' .. ARGV[2])
         await(ARGV[2])
         for i = 5, #ARGV do await(ARGV[i]) end
         return settle(number, announced, open, lease)
         """#)
 
-    /// KEYS registry. ARGV term, node, lease. Answers as `announceTerm`, or `{9, term}`.
+    /// KEYS registry. ARGV term, node, lease, `1` when the node leaves members behind: the others give them their grace
+    /// and remove them. Answers as `announceTerm`, or `{9, term}`.
     package static let leaveTerm = RedisScript(
         "leave_term", registryOpening,
         #"""
@@ -129,7 +172,8 @@ extension RedisScript {
           put('F:' .. ARGV[2], '1')
           if redis.call('HDEL', KEYS[1], 'W:' .. ARGV[2]) == 1 then put('x', '1') end
         end
-        redis.call('HDEL', KEYS[1], 'L:' .. ARGV[2])
+        if ARGV[4] ~= '1' then redis.call('HDEL', KEYS[1], 'I:' .. ARGV[2]) end
+        bury(ARGV[2], 'w', now, now)
         return settle(number, int(r[3]) or now, open, tonumber(ARGV[3]))
         """#)
 }
@@ -184,22 +228,28 @@ package struct LeaveCall {
     /// This node's incarnation.
     package var node: [UInt8]
     package var lease: Duration
+    /// Members that this node brought are still in their rooms.
+    package var leavesMembers: Bool
 
-    package init(registry: [UInt8], term: RedisTerm, node: [UInt8], lease: Duration = .seconds(5)) {
+    package init(
+        registry: [UInt8], term: RedisTerm, node: [UInt8], lease: Duration = .seconds(5), leavesMembers: Bool = false
+    ) {
         self.registry = registry
         self.term = term
         self.node = node
         self.lease = lease
+        self.leavesMembers = leavesMembers
     }
 
     /// Appends the call, answered by an array (`TermResult`): the term as the others find it now. After `staleTerm`
     /// nothing was removed; the node is forgotten when its lease ends.
     package func append(to output: inout ByteBuffer) {
-        RedisScript.leaveTerm.begin(keys: 1, arguments: 3, in: &output)
+        RedisScript.leaveTerm.begin(keys: 1, arguments: 4, in: &output)
         registry.withUnsafeBytes { output.appendArgument($0) }
         output.appendArgument(term: term)
         node.withUnsafeBytes { output.appendArgument($0) }
         output.appendArgument(milliseconds: lease)
+        output.appendArgument(leavesMembers ? "1" : "0")
     }
 }
 

@@ -105,9 +105,13 @@ func problems(
         #expect(read.rooms.namespaces["slow.1"]?.allowSubscribeForClient == false, "nothing is inherited")
     }
 
-    private static let numbers = ["maxMessageSize", "historySize", "historyTTL", "recoveryMaxPublications"]
+    /// Those that are no flags, and the one that needs another.
+    private static let others = [
+        "maxMessageSize", "historySize", "historyTTL", "recoveryMaxPublications", "forcePushJoinLeave",
+        "joinLeaveMaxMembers", "presenceScope", "presenceGrace", "maxMembers",
+    ]
 
-    @Test(arguments: RoomSettingTable.all.filter(\.isBuilt).map(\.key).filter { !numbers.contains($0) })
+    @Test(arguments: RoomSettingTable.all.filter(\.isBuilt).map(\.key).filter { !others.contains($0) })
     func `each permission of a room is stored in its own field`(option: String) throws {
         let loaded = try load(
             #"{"rooms": {"default": {"\#(option)": true}, "namespaces": {"n": {"\#(option)": true}}}}"#)

@@ -87,7 +87,9 @@ struct ScriptReplyTests {
 
         let replication = String(repeating: "b", count: 40)
         func beat(_ id: String) -> BeatResult? {
-            parse("*5\r\n:0\r\n$\(id.count)\r\n\(id)\r\n:7\r\n:0\r\n:0\r\n") { BeatResult($0) } ?? nil
+            let nothing = "$0\r\n\r\n$0\r\n\r\n:0\r\n"
+            let text = "*8\r\n:0\r\n$\(id.count)\r\n\(id)\r\n" + nothing + ":7\r\n:0\r\n:0\r\n"
+            return parse(text) { BeatResult($0) } ?? nil
         }
         #expect(beat(replication)?.result == .open(number: 7, nodes: []))
         #expect(beat(replication)?.replication == bytes(replication))

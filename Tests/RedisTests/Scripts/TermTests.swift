@@ -40,7 +40,8 @@ struct TermTests {
             { output in
                 BeatCall(
                     registry: bytes("martlet:term"), term: RedisTerm(number: number, life: life), node: bytes(node),
-                    hasFenced: fenced, channel: channel(node), sequence: sequence, lease: lease
+                    hasFenced: fenced, channel: channel(node), sequence: sequence, lease: lease,
+                    incarnation: bytes(node + ":1")
                 ).append(to: &output)
             }, { try #require(BeatResult($0), "the answer is one: \(Answer($0))") })
     }
@@ -48,7 +49,7 @@ struct TermTests {
     func renew(
         _ node: String, _ number: UInt64, life: UInt64 = 0xA, fenced: Bool = true, lease: Duration = .seconds(5)
     ) throws -> TermResult {
-        try beat(node, number, life: life, fenced: fenced, lease: lease).result
+        try #require(try beat(node, number, life: life, fenced: fenced, lease: lease).result)
     }
 
     func leave(
@@ -135,7 +136,7 @@ struct TermTests {
         try client.command("BLPOP", "nothing", "0.08")
         #expect(try renew("a", 1, lease: .milliseconds(60)) == stale(2), "who opened it is told like the others")
         #expect(try renew("b", 1) == stale(2))
-        #expect(try fields() == ["n", "i", "a", "k", "x", "L:a", "L:b"])
+        #expect(try fields() == ["n", "i", "a", "k", "x", "L:a", "L:b", "I:a", "C:a"])
         #expect(isOpen(try announce("a", known: 2), 2))
         #expect(isOpen(try announce("b", known: 1), 2))
         #expect(isOpen(try renew("a", 2), 2))
@@ -184,7 +185,7 @@ struct TermTests {
         for node in ["a", "b"] { _ = try announce(node) }
         for node in ["a", "b"] { _ = try renew(node, 1) }
         #expect(nodes(try leave("b", 1)) == ["a"])
-        #expect(try fields() == ["n", "i", "a", "k", "x", "L:a"])
+        #expect(try fields() == ["n", "i", "a", "k", "x", "L:a", "I:a", "C:a"])
         #expect(awaited(try announce("a", life: 0xB, known: 1)) == 1, "nobody knows it any more")
         _ = try announce("c", life: 0xB)
         _ = try renew("a", 2, life: 0xB)
@@ -193,7 +194,7 @@ struct TermTests {
             awaited(try announce("c", life: 0xB, known: 2, remembered: ["a"])) == 1,
             "who has left is not awaited again by those that remember it")
         #expect(isOpen(try renew("c", 2, life: 0xB), 2))
-        #expect(try fields() == ["n", "i", "a", "k", "x", "L:c"])
+        #expect(try fields() == ["n", "i", "a", "k", "x", "L:c", "I:c", "C:c"])
         try client.expectEveryKeyToExpire()
     }
 
@@ -236,7 +237,7 @@ struct TermTests {
         #expect(try beat("a:b", 1, sequence: 7).result == .staleTerm(nil))
         try expectProbe("7")
         _ = try announce("a:b")
-        #expect(isOpen(try beat("a:b", 1, sequence: .max).result, 1))
+        #expect(isOpen(try #require(try beat("a:b", 1, sequence: .max).result), 1))
         try expectProbe("18446744073709551615")
         #expect(try beat("a:b", 2, sequence: 0).result == stale(1))
         try expectProbe("0")
@@ -245,7 +246,7 @@ struct TermTests {
         try client.send { output in
             BeatCall(
                 registry: bytes("martlet:term"), term: RedisTerm(number: 1, life: 0xA), node: bytes("a:b"),
-                hasFenced: true, channel: channel("a:b"), sequence: 8
+                hasFenced: true, channel: channel("a:b"), sequence: 8, incarnation: bytes("a:b:1")
             ).append(to: &output)
         }
         #expect(try client.receive { $0.error } == .outOfMemory)
