@@ -151,7 +151,7 @@ extension RedisEngine {
 
     package func linger(room: UnsafeRawBufferPointer, client: ClientID, presence: PresenceOptions) {
         guard let number = state.pointee.presence.find(room),
-            let member = state.pointee.presence.member(number, client), !member.isLeaving
+            let member = state.pointee.presence.member(number, client), !member.isLeaving, !member.lingers
         else { return }
         state.pointee.presence.update(number, client) { $0.lingers = true }
         // The store has to know only whose place the next connection may take. If it does not hear of it, that

@@ -56,13 +56,6 @@ let registryOpening = #"""
     local BURIED = '^(%a) (%d+) (%d+) ?(.*)$'
     local isSenior, reaper, isFree, claim = false, '', false, 5000
     local assigned, manner, died = '', '', 0
-    local function bury(node, mode, due, renewed)
-      local incarnation = redis.call('HGET', KEYS[1], 'I:' .. node)
-      if incarnation then
-        redis.call('HSETNX', KEYS[1], 'D:' .. incarnation, mode .. ' ' .. dec(due) .. ' ' .. dec(renewed))
-      end
-      redis.call('HDEL', KEYS[1], 'L:' .. node, 'I:' .. node, 'C:' .. node, 'E:' .. node)
-    end
     local function mourn(field, value)
       local mode, time, renewed, by = string.match(value, BURIED)
       time, renewed = int(time), int(renewed)
@@ -77,6 +70,14 @@ let registryOpening = #"""
         assigned, manner, died = string.sub(field, 3), isQuiet and 'q' or 'l', math.max(0, now - renewed)
         put(field, (isQuiet and 'C ' or 'c ') .. dec(now + claim) .. ' ' .. dec(renewed) .. ' ' .. reaper)
       end
+    end
+    local function bury(node, mode, due, renewed)
+      local incarnation = redis.call('HGET', KEYS[1], 'I:' .. node)
+      if incarnation then
+        local field, value = 'D:' .. incarnation, mode .. ' ' .. dec(due) .. ' ' .. dec(renewed)
+        if redis.call('HSETNX', KEYS[1], field, value) == 1 then mourn(field, value) end
+      end
+      redis.call('HDEL', KEYS[1], 'L:' .. node, 'I:' .. node, 'C:' .. node, 'E:' .. node)
     end
     local function scan(lease, open)
       local awaited, living, all = 0, {}, redis.call('HGETALL', KEYS[1])
