@@ -14,8 +14,9 @@
 //
 // The same leases say which nodes are dead, so that one survivor removes their members from the rooms. I:<node> is the
 // node's incarnation: the name under which it brings members, `<node>:<number>`; C:<node> since when its lease has been
-// renewed in time. A lease that has run out is buried by a node that has renewed its own for a whole lease, so that
-// after an outage of Redis nobody is taken for dead who was only cut off like everybody else: the incarnation goes to
+// renewed in time. A lease that has run out is buried by a node that has renewed its own for a whole lease, a whole
+// lease after the life was announced, so that after an outage of Redis nobody is taken for dead who was only cut off
+// like everybody else: the incarnation goes to
 // D:<incarnation> = `mode time renewed reaper`. Modes: w (waits to be reaped), c (claimed by the reaper until time), t
 // (done; remembered for a while, so that a node that wakes up late learns what has happened to it); W and C are the
 // same for what nobody is to be told of. A node that is told that it is dead takes another incarnation and brings its
@@ -79,8 +80,9 @@ let registryOpening = #"""
       end
       redis.call('HDEL', KEYS[1], 'L:' .. node, 'I:' .. node, 'C:' .. node, 'E:' .. node)
     end
-    local function scan(lease, open)
+    local function scan(lease, open, announced)
       local awaited, living, all = 0, {}, redis.call('HGETALL', KEYS[1])
+      local isSettled = open and isSenior and now - announced >= lease
       for i = 1, #all, 2 do
         local kind, node = string.sub(all[i], 1, 2), string.sub(all[i], 3)
         if kind == 'W:' then
@@ -90,10 +92,10 @@ let registryOpening = #"""
           if ends > now + lease then ends = 0 end
           if ends > now or not open then
             living[#living + 1] = node
-          elseif isSenior then
+          elseif isSettled then
             bury(node, 'w', now, math.max(0, ends - lease))
           end
-        elseif kind == 'E:' and open and isSenior then
+        elseif kind == 'E:' and isSettled then
           bury(node, 'w', now, math.max(0, (int(all[i + 1]) or 0) - lease))
         elseif kind == 'D:' and open then
           mourn(all[i], all[i + 1])
@@ -107,7 +109,7 @@ let registryOpening = #"""
         announced = now
         put('a', dec(now))
       end
-      local awaited, living = scan(lease, open)
+      local awaited, living = scan(lease, open, announced)
       if not open and (awaited == 0 or now - announced >= lease) then
         open = true
         if awaited > 0 or redis.call('HGET', KEYS[1], 'x') == '1' then

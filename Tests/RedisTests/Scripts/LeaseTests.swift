@@ -52,7 +52,7 @@ struct LeaseTests {
 
     /// The node has renewed its lease for a whole one.
     func beSenior(_ nodes: String...) throws {
-        for node in nodes { try client.command("HSET", "martlet:term", "C:\(node)", "1000") }
+        for node in nodes { try client.command("HSET", "martlet:term", "C:\(node)", "1000", "a", "1000") }
     }
 
     /// The claim on a dead node has run out.
@@ -192,7 +192,11 @@ struct LeaseTests {
         #expect(try beat("a", term: next).order == nil)
         try announce("b", life: 0xB, known: 1)
         #expect(try beat("b", term: next).result != nil)
-        try client.command("HSET", "martlet:term", "C:a", "1000")
+        try expire("b")
+        #expect(try beat("a", term: next, mayReap: false).result != nil)
+        #expect(try fields("E") == ["E:gone"], "b is back, and nobody is buried before a lease is over")
+        #expect(try beat("b", term: next).result != nil)
+        try beSenior("a")
         #expect(try beat("a", term: next).order?.incarnation == bytes("gone:1"))
         #expect(try fields("E").isEmpty && fields("L") == ["L:a", "L:b"])
     }
