@@ -37,6 +37,29 @@ package struct RawClient {
         try (0..<count).flatMap { _ in RawClient.numbers("data", in: try peer.text()) }
     }
 
+    /// Joins (`+user`) and leaves (`-user`) as they come, until there are `count` of them.
+    package func hearMembers(_ count: Int) throws -> [String] {
+        var events: [String] = []
+        while events.count < count { events += RawClient.memberEvents(in: try peer.text()) }
+        return events
+    }
+
+    /// Joins and leaves in `text`.
+    package static func memberEvents(in text: String) -> [String] {
+        text.split(separator: "\n").compactMap { line in
+            let isJoin = line.contains(#""join":{"#)
+            guard isJoin || line.contains(#""leave":{"#) else { return nil }
+            return (isJoin ? "+" : "-")
+                + (pieces(of: String(line), after: #""user":""#).first?.prefix { $0 != "\"" } ?? "")
+        }
+    }
+
+    /// The users in the reply to `presence`.
+    package func members(of room: String) throws -> (users: Set<String>, pushes: [String]) {
+        let (reply, pushes) = try ask(#""presence":{"channel":"\#(room)"}"#)
+        return (Set(RawClient.pieces(of: reply, after: #""user":""#).map { String($0.prefix { $0 != "\"" }) }), pushes)
+    }
+
     /// Ends without a word, as a lost network does.
     package func vanish() { peer.socket.close() }
 
