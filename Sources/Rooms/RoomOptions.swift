@@ -30,6 +30,8 @@ package struct RoomOptions: Sendable, Equatable {
     package var history: HistoryOptions?
     /// Who is there is known; nil: nobody keeps track.
     package var presence: PresenceOptions?
+    /// How fast clients may publish; nil: as fast as they like.
+    package var limits: RateLimits?
     /// Every subscriber may recover, also one that did not ask for it.
     package var forcesRecovery = false
     /// Most publications of one recovery or one `history` reply.

@@ -47,6 +47,9 @@ extension RoomOptions {
         self.init(permissions: permissions, maxMessageSize: options.maxMessageSize)
         if options.historySize > 0 { history = HistoryOptions(size: options.historySize, age: options.historyTTL) }
         presence = PresenceOptions(options)
+        limits = RateLimits(
+            room: options.rate.flatMap { RateLimit($0, burst: options.burst) },
+            user: options.userRate.flatMap { RateLimit($0) })
         forcesRecovery = options.forceRecovery
         recoveryLimit = options.recoveryMaxPublications
     }
@@ -64,6 +67,14 @@ extension PresenceOptions {
         mostMembers = options.maxMembers
         scope = options.presenceScope == "user" ? .user : .client
         grace = options.presenceGrace
+    }
+}
+
+extension RateLimit {
+    /// The limit that a rate stands for; the burst is as many as the rate's count if nothing else is said. Nil when the
+    /// rate is beyond what limits can be.
+    init?(_ rate: Rate, burst: Int? = nil) {
+        self.init(count: rate.count, period: rate.period, burst: burst ?? rate.count)
     }
 }
 
