@@ -20,11 +20,11 @@ extension LoopRooms {
         let target = LoopRooms.home(of: NameTable.hash(name), loopCount: loopCount)
         let sender = key.isEmpty ? WireBytes.empty : session.pointee.identity?.user.bytes ?? .empty
         session.pointee.pendingCommands += 1
-        if options.limits == nil { outlet.record(.publication) }
-        let talker = options.limits?.user == nil ? WireBytes.empty : talker(session)
+        if !options.isLimited { outlet.record(.publication) }
+        let talker = options.isLimited ? talker(session) : WireBytes.empty
         if target == loop {
             let publishing = PublishOptions(
-                history: options.history, sender: sender, key: key, limits: options.limits, talker: talker)
+                history: options.history, sender: sender, key: key, limits: limits(of: name, options), talker: talker)
             return homePublish(name, scratch.bytes, publishing, ticket)
         }
         frame.removeAll(keepingAtMost: 64 * 1024)
@@ -34,6 +34,10 @@ extension LoopRooms {
         let words = (lengths, ticket.connection, UInt64(ticket.command), UInt64(ticket.loop))
         let message = LoopMessage(.publish, words, object: Payload(copying: frame.bytes))
         if !outlet.post(message, to: target, urgent: false) { published(ticket, .failed(.unavailable)) }
+    }
+
+    private func limits(of name: UnsafeRawBufferPointer, _ options: RoomOptions) -> RateLimits? {
+        options.isLimited ? rules.limits(namespace: RoomName.namespace(of: name)) : nil
     }
 
     /// Whom a user's limit counts: the user, or an anonymous client by itself. The letter in front keeps them apart.
@@ -67,7 +71,8 @@ extension LoopRooms {
         let talker = take(message.words.0 >> 48)
         let options = rules.options(namespace: RoomName.namespace(of: name))
         let publishing = PublishOptions(
-            history: options?.history, sender: sender, key: key, limits: options?.limits, talker: talker)
+            history: options?.history, sender: sender, key: key, limits: options.flatMap { limits(of: name, $0) },
+            talker: talker)
         homePublish(name, rest, publishing, ticket)
     }
 

@@ -21,8 +21,11 @@ extension RoomRules {
         replyBytes = client.queueMaxSize / 2
         self.node = node
         self.version = version
-        setDefault(RoomOptions(configuration.rooms.default))
-        for (name, options) in configuration.rooms.namespaces { setNamespace(name, RoomOptions(options)) }
+        let rooms = configuration.rooms
+        setDefault(RoomOptions(rooms.default), limits: RateLimits(rooms.default))
+        for (name, options) in rooms.namespaces {
+            setNamespace(name, RoomOptions(options), limits: RateLimits(options))
+        }
     }
 }
 
@@ -47,9 +50,6 @@ extension RoomOptions {
         self.init(permissions: permissions, maxMessageSize: options.maxMessageSize)
         if options.historySize > 0 { history = HistoryOptions(size: options.historySize, age: options.historyTTL) }
         presence = PresenceOptions(options)
-        limits = RateLimits(
-            room: options.rate.flatMap { RateLimit($0, burst: options.burst) },
-            user: options.userRate.flatMap { RateLimit($0) })
         forcesRecovery = options.forceRecovery
         recoveryLimit = options.recoveryMaxPublications
     }
@@ -67,6 +67,15 @@ extension PresenceOptions {
         mostMembers = options.maxMembers
         scope = options.presenceScope == "user" ? .user : .client
         grace = options.presenceGrace
+    }
+}
+
+extension RateLimits {
+    /// Nil: nothing is limited.
+    init?(_ options: GatewayConfiguration.RoomOptions) {
+        self.init(
+            room: options.rate.flatMap { RateLimit($0, burst: options.burst) },
+            user: options.userRate.flatMap { RateLimit($0) })
     }
 }
 

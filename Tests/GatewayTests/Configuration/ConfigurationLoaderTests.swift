@@ -139,15 +139,21 @@ func problems(
         let options = loaded.configuration.rooms.default
         #expect(options.rate == Rate(count: 50, period: .seconds(1)) && options.burst == 5)
         #expect(options.userRate == Rate(count: 3, period: .seconds(10)))
-        let limits = try #require(RoomOptions(options).limits)
+        let limits = try #require(RateLimits(options))
         #expect(limits.room?.interval == 20_000 && limits.room?.tolerance == 80_000)
         #expect(limits.user?.interval == 3_333_334 && limits.user?.tolerance == 6_666_668, "three at once")
         let free = try #require(loaded.configuration.rooms.namespaces["n"])
-        #expect(free.rate == nil && RoomOptions(free).limits == nil)
+        #expect(free.rate == nil && RateLimits(free) == nil)
         var plain = free
         plain.rate = Rate(count: 50, period: .seconds(1))
-        #expect(RoomOptions(plain).limits?.room?.tolerance == 49 * 20_000, "the burst is the count")
-        #expect(RoomOptions(plain).limits?.user == nil)
+        #expect(RateLimits(plain)?.room?.tolerance == 49 * 20_000, "the burst is the count")
+        #expect(RateLimits(plain)?.user == nil)
+        let rules = RoomRules(loaded.configuration, node: "n", version: "v")
+        Array("n".utf8).withUnsafeBytes { name in
+            #expect(rules.options(namespace: name)?.isLimited == false && rules.limits(namespace: name) == nil)
+        }
+        let none = UnsafeRawBufferPointer(start: nil, count: 0)
+        #expect(rules.options(namespace: none)?.isLimited == true && rules.limits(namespace: none) == limits)
     }
 
     @Test func `every key can be set by its variable`() throws {

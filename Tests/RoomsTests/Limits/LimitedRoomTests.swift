@@ -13,9 +13,8 @@ import Wire
         House(loops: loops) { rules in
             rules.isInsecure = true
             var options = RoomOptions()
-            options.limits = RateLimits(room: room, user: user)
             options.history = history
-            rules.setNamespace("slow", options)
+            rules.setNamespace("slow", options, limits: RateLimits(room: room, user: user))
         }
     }
 
