@@ -17,6 +17,9 @@ struct DeadlineTable: ~Copyable {
         var until: UInt64 = 0
         /// A second moment, the caller's own.
         var mark: UInt64 = 0
+        /// A third one, and how often something was done at it; the caller's own.
+        var batchAt: UInt64 = 0
+        var batch: UInt64 = 0
         /// Tells one life of the number from the next.
         var generation: UInt64 = 0
         fileprivate var isUsed = false

@@ -5,6 +5,10 @@
 // which is before the engine judged it, less a thousandth, since two clocks differ. Bounded by `entries` rooms and
 // users a loop; one that is forgotten costs a call. Publishes on their way are bounded by the engine. Loop-confined.
 //
+// What comes within one iteration goes to the engine in one piece and is judged there at one moment. So when a wait has
+// just ended, only as many go out at once as can have become free since: usually one. A loop that does not get its
+// share of a busy machine has long iterations, and would otherwise ask for everybody who came meanwhile.
+//
 // A publication with a key may be a repetition, which no limit concerns, and only the engine knows. So those pass a
 // remembered refusal, but one in `probeInterval` for each room and for each user: a flood with keys costs four calls a
 // second, and a repetition that is told to wait gets through when it comes back.
@@ -46,15 +50,13 @@ struct RateMemory: ~Copyable {
         let now = now.nanoseconds / 1000
         var waits = RateWaits.zero
         var holding: (room: UInt32?, user: UInt32?)
-        if limits.room != nil {
+        if let limit = limits.room {
             RateKey.compose(room: room, in: &key)
-            holding.room = holder(now)
-            if let holder = holding.room { waits.room = table[holder].until - now }
+            (holding.room, waits.room) = holder(limit, now)
         }
-        if limits.user != nil {
+        if let limit = limits.user {
             RateKey.compose(room: room, talker: options.talker, in: &key)
-            holding.user = holder(now)
-            if let holder = holding.user { waits.user = table[holder].until - now }
+            (holding.user, waits.user) = holder(limit, now)
         }
         guard waits.isHolding else { return nil }
         if !options.key.isEmpty, mayProbe(holding.room, now), mayProbe(holding.user, now) {
@@ -66,9 +68,16 @@ struct RateMemory: ~Copyable {
         return waits
     }
 
-    private func holder(_ now: UInt64) -> UInt32? {
-        guard let number = table.find(key.bytes), table[number].until > now else { return nil }
-        return number
+    /// The entry under `key` if its limit holds, and for how long.
+    private func holder(_ limit: RateLimit, _ now: UInt64) -> (UInt32?, UInt64) {
+        guard let number = table.find(key.bytes) else { return (nil, 0) }
+        let entry = table[number]
+        if entry.until > now { return (number, entry.until - now) }
+        guard entry.until > 0, entry.batchAt == now else { return (nil, 0) }
+        // The first one may pass at `until` at the earliest, each further one an interval later.
+        let (ahead, isFar) = limit.interval.multipliedReportingOverflow(by: entry.batch)
+        guard !isFar, ahead > now - entry.until else { return (nil, 0) }
+        return (number, ahead - (now - entry.until))
     }
 
     private func mayProbe(_ holder: UInt32?, _ now: UInt64) -> Bool { holder.map { table[$0].mark <= now } ?? true }
@@ -87,6 +96,7 @@ struct RateMemory: ~Copyable {
             RateKey.compose(room: room, talker: options.talker, in: &key)
             entry.user = table.reference(table.make(key.bytes, now: time))
         }
+        countBatch(options, entry, time)
         let slot: UInt32
         if let reused = free.popLast() {
             slot = reused
@@ -96,6 +106,16 @@ struct RateMemory: ~Copyable {
             asked.append(entry)
         }
         return Ticket(connection: UInt64(slot), command: 0, loop: RateMemory.ticketLoop)
+    }
+
+    /// Counts what goes out at one moment, if it is sure to be charged or refused by the one limit that there is: a
+    /// repetition is neither, and of two limits the other one may refuse.
+    private mutating func countBatch(_ options: PublishOptions, _ entry: Asked, _ time: UInt64) {
+        guard options.key.isEmpty, options.limits?.room == nil || options.limits?.user == nil,
+            let number = table.resolve(options.limits?.room == nil ? entry.user : entry.room)
+        else { return }
+        table[number].batch = table[number].batchAt == time ? table[number].batch + 1 : 1
+        table[number].batchAt = time
     }
 
     /// The engine has answered one of the tickets that were given here: the ticket that it stands for.
@@ -121,7 +141,7 @@ struct RateMemory: ~Copyable {
 
     private mutating func note(_ reference: DeadlineTable.Reference, _ sentAt: UInt64, _ wait: UInt64) {
         guard let number = table.resolve(reference) else { return }
-        // Waits are at most as long as the limits' longest span.
-        table[number].until = sentAt + min(wait - wait / 1000, 2 * RateLimit.longestSpan)
+        // Waits are at most as long as the limits' longest span. Without one it is unknown since when.
+        table[number].until = wait == 0 ? 0 : sentAt + min(wait - wait / 1000, 2 * RateLimit.longestSpan)
     }
 }

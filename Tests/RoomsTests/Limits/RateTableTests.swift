@@ -172,6 +172,49 @@ private func time(_ seconds: Double) -> MonotonicTime {
         #expect(try refusal(&memory, "s", "bob", key: "k", at: 1) == nil, "the other one's turn is its own")
     }
 
+    /// Asks for as many as the memory lets through at one moment, and answers nothing; how many that were.
+    private func asked(
+        _ memory: inout RateMemory, _ attempts: Int, _ limits: RateLimits?, key: String = "", at seconds: Double
+    ) -> Int {
+        raw("r") { room in
+            raw(key) { key in
+                raw("u") { talker in
+                    (0..<attempts).count { _ in
+                        let options = PublishOptions(key: key, limits: limits, talker: talker)
+                        let isFree = memory.refusal(room: room, options, now: time(seconds)) == nil
+                        if isFree { _ = memory.ask(ticket, room: room, options, now: time(seconds)) }
+                        return isFree
+                    }
+                }
+            }
+        }
+    }
+
+    @Test func `of what comes at one moment only as many go out as can have become free`() throws {
+        let tenth = try limit(10, per: .seconds(1))
+        for limits in [RateLimits(room: tenth, user: nil), RateLimits(room: nil, user: tenth)] {
+            var memory = RateMemory()
+            #expect(asked(&memory, 20, limits, at: 0) == 20, "nothing is known yet")
+            let last = Ticket(connection: 19, command: 0, loop: RateMemory.ticketLoop)
+            let isRoom = limits?.room != nil
+            let full = RateWaits(room: isRoom ? 100_000 : 0, user: isRoom ? 0 : 100_000)
+            #expect(memory.answered(last, .limited(full)) == ticket)
+            #expect(asked(&memory, 20, limits, at: 0.05) == 0)
+            #expect(asked(&memory, 20, limits, at: 0.1) == 1)
+            #expect(asked(&memory, 20, limits, at: 0.101) == 1, "a moment later the engine may know better")
+            #expect(asked(&memory, 20, limits, at: 0.35) == 3)
+            #expect(asked(&memory, 20, limits, at: 9) == 20)
+        }
+        // Of two limits the other one may refuse, and a key may be known: those do not stand for others.
+        var memory = RateMemory()
+        try ask(&memory, "r", at: 0, .limited(RateWaits(room: 100_000, user: 0)))
+        #expect(asked(&memory, 20, RateLimits(room: tenth, user: tenth), at: 1) == 20)
+        #expect(asked(&memory, 20, RateLimits(room: tenth, user: nil), key: "k", at: 2) == 20)
+        // Once a publication has passed without a wait, it is not known how many more may.
+        try ask(&memory, "r", at: 2, .taken(.none, next: .zero))
+        #expect(asked(&memory, 20, RateLimits(room: tenth, user: nil), at: 2) == 20)
+    }
+
     @Test func `APP-04 the memory is bounded, and what it forgets costs a call but no wrong refusal`() throws {
         var memory = RateMemory(entries: 100)
         for number in 0..<10_000 {
