@@ -13,6 +13,7 @@ package enum PlantedDefect: String, CaseIterable, Sendable {
     case doesNotFence = "M8"
     case doesNotDeduplicate = "M9"
     case neverReaps = "M10"
+    case limitsPerNode = "M11"
     case staysDeaf = "M15"
 
     /// The one that this process has, if any. Taken out of the environment when it is read: to the configuration it

@@ -86,7 +86,21 @@ package struct HistoryOptions: Equatable, Sendable {
     }
 }
 
-/// Beside what is published: how it is to be kept and recognised.
+/// How a publish ended.
+package enum PublishOutcome: Equatable, Sendable {
+    /// It was published, and stands at this position. `next`: how long the limits of the room and the user refuse
+    /// another one, counted from a moment between the command and its answer; nil: they were not asked.
+    case taken(StreamPosition, next: RateWaits?)
+    /// The room's limits refused it, by those whose wait is not 0: nothing happened. Wire error 111.
+    case limited(RateWaits)
+    /// It was not published, or nobody knows.
+    case failed(EngineFailure)
+
+    /// It was published, now or before, and no limit was asked.
+    package static func taken(_ position: StreamPosition) -> PublishOutcome { .taken(position, next: nil) }
+}
+
+/// Beside what is published: how it is to be kept, recognised and limited.
 package struct PublishOptions {
     /// Nil in rooms without history: at most once, and no position.
     package var history: HistoryOptions?
@@ -94,14 +108,22 @@ package struct PublishOptions {
     package var sender: UnsafeRawBufferPointer
     /// A publication of the same sender with the same key is published once; empty: no key.
     package var key: UnsafeRawBufferPointer
+    /// The limits that hold for this publication, over all nodes. Nil: none, or it is exempt (who speaks for the
+    /// operator is). A repetition by `key` is never limited.
+    package var limits: RateLimits?
+    /// Whom the user's limit counts.
+    package var talker: UnsafeRawBufferPointer
 
     package init(
         history: HistoryOptions? = nil, sender: UnsafeRawBufferPointer = .init(start: nil, count: 0),
-        key: UnsafeRawBufferPointer = .init(start: nil, count: 0)
+        key: UnsafeRawBufferPointer = .init(start: nil, count: 0), limits: RateLimits? = nil,
+        talker: UnsafeRawBufferPointer = .init(start: nil, count: 0)
     ) {
         self.history = history
         self.sender = sender
         self.key = key
+        self.limits = limits
+        self.talker = talker
     }
 }
 
@@ -196,7 +218,8 @@ package protocol Engine: AnyObject {
     /// channel, for example `"data":{"text":"hi"},"info":{…}`. Both are copied before the call returns. Answered by
     /// `published(ticket, …)`; every subscriber in the cluster, this node included, then hears `received`.
     ///
-    /// In a room with history the answer comes after the publication has been appended, with its position.
+    /// In a room with history the answer comes after the publication has been appended, with its position. With limits
+    /// both are judged and charged in the same step; one that refuses leaves both as they were.
     func publish(
         room: UnsafeRawBufferPointer, fields: UnsafeRawBufferPointer, options: PublishOptions, ticket: Ticket)
 
@@ -235,7 +258,7 @@ package protocol Engine: AnyObject {
 /// What an engine tells the rooms of its loop. `room` and `fields` are valid during the call only.
 package protocol EngineDelegate: AnyObject {
     /// The answer to `publish`.
-    func published(_ ticket: Ticket, _ result: Result<StreamPosition, EngineFailure>)
+    func published(_ ticket: Ticket, _ outcome: PublishOutcome)
     /// The answer to `subscribe`.
     func subscribed(room: UnsafeRawBufferPointer, _ result: Result<RoomStanding, EngineFailure>)
     /// The answer to `read`.

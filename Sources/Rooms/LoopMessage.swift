@@ -14,10 +14,11 @@ package struct LoopMessage: @unchecked Sendable {
         case refused
         /// To the home: the last member has left this loop. payload: name; words: sender's loop, sender's room.
         case leave
-        /// To the home: publish. payload: name, sender, key, fields; words: lengths of the first three (16 bits each),
-        /// ticket's connection, command, loop.
+        /// To the home: publish. payload: name, sender, key, talker, fields; words: lengths of the first four (16 bits
+        /// each), ticket's connection, command, loop.
         case publish
-        /// From the home: the answer. words: ticket's connection, command and outcome, offset, epoch.
+        /// From the home: the answer. words: ticket's connection, command and outcome, offset and epoch, or how long
+        /// the limits of room and user hold.
         case published
         /// From the home: a publication, encoded for the wire. payload: the frame; words: receiver's room.
         case deliver

@@ -8,8 +8,10 @@ package import Wire
 package enum RoomEvent {
     /// A command was served or refused; `error` is nil when it succeeded or is on its way to the engine.
     case command(CommandName, ErrorCode?)
-    /// A client's publication was accepted for the engine.
+    /// A client's publication was accepted for the engine; in a room with limits, by them as well.
     case publication
+    /// A command was refused because of a limit.
+    case limited(RateScope)
     /// A gap in a room's flow was mended from its stream, or could not be.
     case gap(isRepaired: Bool)
     /// A member that came back was let in; `fromEngine`: the engine had to be asked.
@@ -202,7 +204,7 @@ extension LoopRooms {
             return reply(session, id, .publish, error: .limitExceeded)
         }
         appendFields(session, request.data)
-        publish(session, room: request.room, command: id, key: request.idempotencyKey, history: options.history)
+        publish(session, room: request.room, command: id, key: request.idempotencyKey, options)
     }
 
     private func isMember(_ session: UnsafeMutablePointer<Session>, _ room: WireBytes) -> Bool {

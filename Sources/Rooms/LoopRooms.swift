@@ -32,6 +32,8 @@ package final class LoopRooms: EngineDelegate {
     var dirtyRooms: [UInt32] = []
     /// Rooms without members, with the moment at which they end.
     var lingering: [(room: UInt64, until: MonotonicTime)] = []
+    /// Refusals of rooms whose home is here, and publishes into rooms with limits.
+    var rates = RateMemory()
     var random: SeededRandom
     /// Subscriptions of this loop's clients, the pending ones included.
     package internal(set) var subscriptionCount = 0
@@ -41,6 +43,8 @@ package final class LoopRooms: EngineDelegate {
     var text = ByteBuffer(capacity: 1024)
     /// Fields of the publication being made, or the parts of a reply.
     var scratch = ByteBuffer(capacity: 1024)
+    /// Whom a user's limit counts in the publication being made.
+    var talker = ByteBuffer(capacity: 64)
     /// The reply being encoded.
     var frame = ByteBuffer(capacity: 1024)
     /// The push being encoded, and its frame.

@@ -32,6 +32,8 @@ package struct RoomOptions: Sendable, Equatable {
     package var presence: PresenceOptions?
     /// Every subscriber may recover, also one that did not ask for it.
     package var forcesRecovery = false
+    /// Publishing is limited: `RoomRules.limits` says how much. Not kept here: options are copied with each command.
+    package fileprivate(set) var isLimited = false
     /// Most publications of one recovery or one `history` reply.
     package var recoveryLimit = 300
 
@@ -80,18 +82,25 @@ package struct RoomRules: Sendable {
     package var version = ""
 
     private var defaultOptions = RoomOptions()
+    private var defaultLimits: RateLimits?
     // A list, not a dictionary: looked through for each command, where a dictionary would need a key of its own.
-    private var namespaces: [(name: [UInt8], options: RoomOptions)] = []
+    private var namespaces: [(name: [UInt8], options: RoomOptions, limits: RateLimits?)] = []
 
     package init() {}
 
-    /// Sets the options of rooms without a namespace.
-    package mutating func setDefault(_ options: RoomOptions) { defaultOptions = options }
+    /// Sets the options of rooms without a namespace, and how fast clients may publish there (nil: as they like).
+    package mutating func setDefault(_ options: RoomOptions, limits: RateLimits? = nil) {
+        defaultOptions = options
+        defaultOptions.isLimited = limits != nil
+        defaultLimits = limits
+    }
 
-    /// Sets the options of the rooms `name:…`.
-    package mutating func setNamespace(_ name: String, _ options: RoomOptions) {
+    /// Sets the options of the rooms `name:…`, and how fast clients may publish there (nil: as they like).
+    package mutating func setNamespace(_ name: String, _ options: RoomOptions, limits: RateLimits? = nil) {
+        var options = options
+        options.isLimited = limits != nil
         namespaces.removeAll { $0.name.elementsEqual(name.utf8) }
-        namespaces.append((Array(name.utf8), options))
+        namespaces.append((Array(name.utf8), options, limits))
     }
 
     /// The options for a namespace (empty: the default one), or nil when it is not configured.
@@ -99,5 +108,12 @@ package struct RoomRules: Sendable {
         if namespace.isEmpty { return defaultOptions }
         for entry in namespaces where entry.name.elementsEqual(namespace) { return entry.options }
         return isInsecure ? defaultOptions : nil
+    }
+
+    /// The limits for a namespace whose options are limited.
+    package func limits(namespace: UnsafeRawBufferPointer) -> RateLimits? {
+        if namespace.isEmpty { return defaultLimits }
+        for entry in namespaces where entry.name.elementsEqual(namespace) { return entry.limits }
+        return isInsecure ? defaultLimits : nil
     }
 }

@@ -136,6 +136,11 @@ package enum MetricCatalogue {
             labels: [MetricLabel("command", Labels.Command.self), MetricLabel("result", Labels.Result.self)],
             from: .sum(CellLayout.commands), "Commands of clients by kind and result."),
         MetricDefinition(
+            "martlet_rate_limited", .counter, labels: [MetricLabel("scope", Labels.RateScope.self)],
+            from: .sum(CellLayout.rateLimited),
+            "Commands refused by a rate limit: of a room, of a user in a room, of a connection, or of its changes of "
+                + "rooms."),
+        MetricDefinition(
             "martlet_outbound_queue_bytes", .gauge, unit: .bytes, from: .sum(CellLayout.outboundQueue),
             "Bytes that wait in the output queues of all connections."),
         MetricDefinition(

@@ -14,6 +14,7 @@ import Wire
 final class EngineRecorder: EngineDelegate {
     enum Event: Equatable {
         case published(UInt64, EngineFailure?)
+        case limited(UInt64, RateScope)
         case subscribed(String, EngineFailure?)
         case received(String, String)
         case read(String, ReadTag, EngineFailure?)
@@ -34,6 +35,8 @@ final class EngineRecorder: EngineDelegate {
     /// What reads were answered, in order.
     var answers: [HistoryAnswer] = []
     var tickets: [Ticket] = []
+    /// How publishes ended, in order.
+    var outcomes: [PublishOutcome] = []
     /// Called after each event, inside the engine's call.
     var reaction: ((Event) -> Void)?
 
@@ -42,14 +45,16 @@ final class EngineRecorder: EngineDelegate {
         reaction?(event)
     }
 
-    func published(_ ticket: Ticket, _ result: Result<StreamPosition, EngineFailure>) {
+    func published(_ ticket: Ticket, _ outcome: PublishOutcome) {
         tickets.append(ticket)
-        switch result {
-        case .success(let position):
+        outcomes.append(outcome)
+        switch outcome {
+        case .taken(let position, next: _):
             acknowledged.append(position)
             positions.append(position)
             record(.published(ticket.connection, nil))
-        case .failure(let failure): record(.published(ticket.connection, failure))
+        case .limited(let waits): record(.limited(ticket.connection, waits.scope))
+        case .failed(let failure): record(.published(ticket.connection, failure))
         }
     }
 
@@ -196,15 +201,20 @@ final class EngineRig {
     /// Publishes to a room with history, or with a key, or both.
     func publish(
         _ room: String, _ fields: String, _ ticket: Ticket = Ticket(connection: 1, command: 1, loop: 0),
-        history: HistoryOptions?, sender: String = "", key: String = ""
+        history: HistoryOptions?, sender: String = "", key: String = "", limits: RateLimits? = nil,
+        talker: String = ""
     ) {
         raw(room) { room in
             raw(fields) { fields in
                 raw(sender) { sender in
-                    raw(key) {
-                        engine.publish(
-                            room: room, fields: fields,
-                            options: PublishOptions(history: history, sender: sender, key: $0), ticket: ticket)
+                    raw(key) { key in
+                        raw(talker) {
+                            engine.publish(
+                                room: room, fields: fields,
+                                options: PublishOptions(
+                                    history: history, sender: sender, key: key, limits: limits, talker: $0),
+                                ticket: ticket)
+                        }
                     }
                 }
             }
@@ -377,7 +387,8 @@ final class EngineCluster {
     /// Publishes `count` publications from `node`, each of its own content, unless `content` is given.
     func publish(
         _ room: String, from node: Int, count: Int = 1, history: HistoryOptions? = EngineCluster.kept,
-        sender: String = "", key: String = "", content: String? = nil
+        sender: String = "", key: String = "", content: String? = nil, limits: RateLimits? = nil,
+        talker: String = ""
     ) {
         for _ in 0..<count {
             let number = contents.count
@@ -386,7 +397,7 @@ final class EngineCluster {
             answers.append(0)
             rigs[node].publish(
                 room, contents[number], Ticket(connection: UInt64(number), command: 1, loop: 0), history: history,
-                sender: sender, key: key)
+                sender: sender, key: key, limits: limits, talker: talker)
         }
     }
 
@@ -425,6 +436,7 @@ final class EngineCluster {
             claim(rooms[Int(number)], position, contents[Int(number)])
         case .received(let room, let fields):
             if let position = recorder.receivedAt.last { claim(room, position, fields) }
+        case .limited(let number, _): answers[Int(number)] += 1
         case .subscribed, .read, .available, .entered, .membersRead, .member: break
         }
     }

@@ -61,6 +61,10 @@ final class FakeEngine: Engine {
     /// Epochs that this engine has made.
     private(set) var epochs: UInt64 = 0
     private var keys: [[String]: StreamPosition] = [:]
+    /// What limits know, as the embedded engine keeps it.
+    var rates = RateLedger()
+    /// Publishes that reached the engine.
+    private(set) var publishCalls = 0
     private let now: () -> MonotonicTime
 
     init(now: @escaping () -> MonotonicTime) { self.now = now }
@@ -72,13 +76,21 @@ final class FakeEngine: Engine {
         let fields = text(fields)
         let key = [name, text(options.sender), text(options.key)]
         let history = options.history
+        let limits = options.limits
+        let talker = text(options.talker)
+        publishCalls += 1
         answer(publishMode) { [self] failure in
             if let failure {
-                delegate?.published(ticket, .failure(failure))
+                delegate?.published(ticket, .failed(failure))
                 return
             }
             if !key[2].isEmpty, let known = keys[key] {
-                delegate?.published(ticket, .success(known))
+                delegate?.published(ticket, .taken(known))
+                return
+            }
+            let waits = limits.map { admit(name, talker, $0) } ?? .success(nil)
+            guard case .success(let next) = waits else {
+                if case .failure(let refusal) = waits { delegate?.published(ticket, .limited(refusal.waits)) }
                 return
             }
             published.append((name, fields))
@@ -92,8 +104,22 @@ final class FakeEngine: Engine {
                     deliver(name, fields, position)
                 }
             }
-            delegate?.published(ticket, .success(position))
+            delegate?.published(ticket, .taken(position, next: next))
         }
+    }
+
+    private struct Refusal: Error { var waits: RateWaits }
+
+    private func admit(_ room: String, _ talker: String, _ limits: RateLimits) -> Result<RateWaits?, Refusal> {
+        var result: Result<RateWaits?, Refusal> = .success(nil)
+        bytes(room) { room in
+            bytes(talker) { talker in
+                let judgement = rates.judge(room: room, talker: talker, limits, now: now())
+                if judgement.isAdmitted { rates.charge(room: room, talker: talker, judgement, now: now()) }
+                result = judgement.isAdmitted ? .success(judgement.waits) : .failure(Refusal(waits: judgement.waits))
+            }
+        }
+        return result
     }
 
     func deliver(_ room: String, _ fields: String, _ position: StreamPosition = .none) {

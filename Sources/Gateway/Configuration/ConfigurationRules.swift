@@ -3,6 +3,8 @@
 //
 // Called once at start, after every single value has been checked.
 
+import Rooms
+
 enum ConfigurationRules {
     static func problems(of configuration: GatewayConfiguration) -> [ConfigurationProblem] {
         [listeners(configuration), exposure(configuration), heartbeat(configuration.client)].compactMap { $0 }
@@ -69,6 +71,7 @@ enum ConfigurationRules {
                 problems.append(
                     problem("rooms.\(name).forcePushJoinLeave", "needs joinLeave: without it there is nothing to push"))
             }
+            problems += rates(name, options)
             let largest = options.maxMessageSize ?? client.maxMessageSize
             if options.historySize > 0, largest > client.queueMaxSize / 2 {
                 problems.append(
@@ -91,6 +94,22 @@ enum ConfigurationRules {
     private static func historyProblem(_ options: GatewayConfiguration.RoomOptions) -> String? {
         guard (options.historySize > 0) != (options.historyTTL > .zero) else { return nil }
         return "and historyTTL go together: give both, or neither"
+    }
+
+    private static func rates(_ name: String, _ options: GatewayConfiguration.RoomOptions) -> [ConfigurationProblem] {
+        var problems: [ConfigurationProblem] = []
+        if options.rate == nil, options.burst != nil {
+            problems.append(problem("rooms.\(name).burst", "and rate go together: a burst alone limits nothing"))
+        }
+        let limits = [("rate", options.rate, options.burst), ("userRate", options.userRate, nil)]
+        for case (let key, let rate?, let burst) in limits where RateLimit(rate, burst: burst) == nil {
+            problems.append(
+                problem(
+                    "rooms.\(name).\(key)",
+                    "\(ConfigurationUnits.text(rate)) must not be above 1000000/s, nor may "
+                        + "\(burst ?? rate.count) publications at that rate take more than 30 days"))
+        }
+        return problems
     }
 
     private static func problem(_ key: String, _ text: String) -> ConfigurationProblem {

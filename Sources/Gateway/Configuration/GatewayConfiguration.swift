@@ -132,6 +132,12 @@ package struct GatewayConfiguration: Sendable, Equatable {
         package var presenceGrace = Duration.seconds(5)
         /// Members of a room; 0 = any number.
         package var maxMembers = 0
+        /// Publications of a room, all instances together; nil = no limit.
+        package var rate: Rate?
+        /// Publications at once after a silence; nil = as many as the rate's count.
+        package var burst: Int?
+        /// Publications of one user in a room (slow mode); nil = no limit.
+        package var userRate: Rate?
 
         /// Publications that are kept; 0 = the room has no history.
         package var historySize = 0

@@ -37,10 +37,22 @@ enum RoomSettingTable {
             "Longest publication; not above client.maxMessageSize.",
             store: { if case .integer(let bytes) = $1 { $0.maxMessageSize = bytes } },
             value: { $0.maxMessageSize.map(SettingValue.integer) }),
-        .later(
-            "rate", .rate, default: "none", off: .rate(nil), "Publications of a room, all instances together."),
-        .later("burst", .integer(1...1_000_000), default: "as rate", "Publications at once before the rate counts."),
-        .later("userRate", .rate, default: "none", off: .rate(nil), "Publications of one user in a room (slow mode)."),
+        .built(
+            "rate", .rate, defaultText: "none", live: true,
+            "Publications of a room, all instances together, evenly spaced: \"50/s\" is one each 20 ms.",
+            store: { if case .rate(let rate) = $1 { $0.rate = rate } },
+            value: { $0.rate.map { .rate($0) } }),
+        .built(
+            "burst", .integer(1...1_000_000), defaultText: "the count of rate", live: true,
+            "Publications of a room that pass at once after a silence; needs rate.",
+            store: { if case .integer(let count) = $1 { $0.burst = count } },
+            value: { $0.burst.map(SettingValue.integer) }),
+        .built(
+            "userRate", .rate, defaultText: "none", live: true,
+            "Publications of one user in a room (slow mode): \"1/5s\" is one each 5 s, \"3/10s\" three at once and "
+                + "then one each 3.3 s. An anonymous client counts by itself.",
+            store: { if case .rate(let rate) = $1 { $0.userRate = rate } },
+            value: { $0.userRate.map { .rate($0) } }),
         .later(
             "allowedDeltaTypes", .list(check: SettingChecks.anything), default: "[]", off: .list([]),
             "Delta compressions that a client may ask for."),

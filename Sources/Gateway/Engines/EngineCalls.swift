@@ -12,6 +12,8 @@ enum EngineCall {
     case publish(Ticket, UInt32)
     /// A publish with a key into a room without history.
     case publishOnce(Ticket)
+    /// A publish into a room with limits and without history.
+    case passLimited(Ticket)
     /// A read; `isForeign`: its reader stands in an epoch that no stream has.
     case read(ReadTag, UInt32, HistoryMode, isForeign: Bool)
     /// Where the room stands, for its first members.

@@ -4,7 +4,8 @@
 //
 // Keeps one entry per room that is subscribed, has members or has a past. A past is bounded by the room's options and
 // `streamBytes`; a room without subscribers whose past is over is forgotten, at the latest `sweepInterval` publishes
-// and reads later. Its next life has another epoch, so nobody mistakes it for the old one.
+// and reads later. Its next life has another epoch, so nobody mistakes it for the old one. What limits know of rooms
+// and users lies beside them, bounded by `RateLedger`.
 
 package import Bytes
 package import Rooms
@@ -33,6 +34,7 @@ package final class MemoryEngine: Engine {
     var rooms: [Room] = []
     package internal(set) var memberCount = 0
     private var keys = IdempotencyCache()
+    private var rates = RateLedger()
     private var random: SeededRandom
     private let now: () -> MonotonicTime
     private var untilSweep = MemoryEngine.sweepInterval
@@ -53,25 +55,31 @@ package final class MemoryEngine: Engine {
         if !options.key.isEmpty,
             let known = keys.find(room: room, sender: options.sender, key: options.key, now: now)
         {
-            delegate?.published(ticket, .success(known))
+            delegate?.published(ticket, .taken(known))
+            return
+        }
+        let judgement = options.limits.map { rates.judge(room: room, talker: options.talker, $0, now: now) }
+        if let judgement, !judgement.isAdmitted {
+            delegate?.published(ticket, .limited(judgement.waits))
             return
         }
         var position = StreamPosition.none
         if let history = options.history {
             let number = make(room)
             guard let appended = append(number, fields, history, now) else {
-                delegate?.published(ticket, .failure(.unavailable))
+                delegate?.published(ticket, .failed(.unavailable))
                 return
             }
             position = appended
         }
+        if let judgement { rates.charge(room: room, talker: options.talker, judgement, now: now) }
         if !options.key.isEmpty {
             keys.insert(room: room, sender: options.sender, key: options.key, position: position, now: now)
         }
         if let number = find(room), rooms[Int(number)].isSubscribed {
             delegate?.received(room: room, position: position, fields: fields)
         }
-        delegate?.published(ticket, .success(position))
+        delegate?.published(ticket, .taken(position, next: judgement?.waits))
         sweepSometimes(now)
     }
 

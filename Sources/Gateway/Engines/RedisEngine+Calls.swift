@@ -21,6 +21,7 @@ extension RedisEngine {
             published(ticket, number, outcome)
             state.pointee.table.release(number)
         case .publishOnce(let ticket): publishedOnce(ticket, outcome)
+        case .passLimited(let ticket): passedLimited(ticket, outcome)
         case .read(let tag, let number, let mode, let isForeign):
             read(tag, number, mode, isForeign, outcome)
             state.pointee.table.release(number)
@@ -81,11 +82,22 @@ extension RedisEngine {
             metrics.add(.engineCommands(.publish, .refused))
             logRefusal(kind, of: "PUBLISH")
         }
-        finishPublish(ticket, outcome) { _ in .success(.none) }
+        finishPublish(ticket, outcome) { _ in .taken(.none) }
     }
 
     private func publishedOnce(_ ticket: Ticket, _ outcome: CommandOutcome) {
-        finishPublish(ticket, outcome) { PublishOnceResult($0) == nil ? nil : .success(.none) }
+        finishPublish(ticket, outcome) { PublishOnceResult($0) == nil ? nil : .taken(.none) }
+    }
+
+    private func passedLimited(_ ticket: Ticket, _ outcome: CommandOutcome) {
+        finishPublish(ticket, outcome) { reply in
+            switch PassLimitedResult(reply) {
+            case .none: nil
+            case .published(let next): .taken(.none, next: RateWaits(next))
+            case .repeated: .taken(.none)
+            case .limited(let waits): .limited(RateWaits(waits))
+            }
+        }
     }
 
     private func published(_ ticket: Ticket, _ number: UInt32, _ outcome: CommandOutcome) {
@@ -98,11 +110,12 @@ extension RedisEngine {
             case .published(let position):
                 let position = StreamPosition(position)
                 state.pointee.table.acknowledge(number, position, now: loop.now)
-                return .success(position)
-            case .repeated(let position): return .success(StreamPosition(position))
+                return .taken(position, next: PublishResult.waits(reply).map { RateWaits($0) })
+            case .repeated(let position): return .taken(StreamPosition(position))
+            case .limited(let waits): return .limited(RateWaits(waits))
             case .staleTerm(let other):
                 heard(of: other)
-                return .failure(.unavailable)
+                return .failed(.unavailable)
             }
         }
     }
@@ -110,9 +123,9 @@ extension RedisEngine {
     /// Answers a publish; `judge` reads the reply, nil when it is none.
     private func finishPublish(
         _ ticket: Ticket, _ outcome: CommandOutcome,
-        _ judge: (RedisReply) -> Result<StreamPosition, EngineFailure>?
+        _ judge: (RedisReply) -> PublishOutcome?
     ) {
-        let result: Result<StreamPosition, EngineFailure>
+        let result: PublishOutcome
         switch outcome {
         case .reply(let reply):
             if let judged = judge(reply) {
@@ -122,7 +135,7 @@ extension RedisEngine {
             } else {
                 distrust()
                 metrics.add(.engineCommands(.publish, .lost))
-                result = .failure(.outcomeUnknown)
+                result = .failed(.outcomeUnknown)
             }
         case .refused(let kind):
             // What concerns one room says nothing about the others, and a lost script is being loaded.
@@ -132,15 +145,15 @@ extension RedisEngine {
                 .masterDown, .tooManyClients:
                 state.pointee.breaker.failed(now: loop.now)
             }
-            result = .failure(.unavailable)
+            result = .failed(.unavailable)
         case .notSent:
             state.pointee.breaker.abandoned(now: loop.now)
             metrics.add(.engineCommands(.publish, .unavailable))
-            result = .failure(.unavailable)
+            result = .failed(.unavailable)
         case .outcomeUnknown:
             state.pointee.breaker.abandoned(now: loop.now)
             metrics.add(.engineCommands(.publish, lossResult))
-            result = .failure(.outcomeUnknown)
+            result = .failed(.outcomeUnknown)
         }
         metrics.set(.engineBreakerOpen, state.pointee.breaker.isOpen ? 1 : 0)
         delegate?.published(ticket, result)
@@ -231,7 +244,7 @@ extension EngineCall {
     /// What the call is in the metrics.
     var command: Labels.EngineCommand {
         switch self {
-        case .publish, .publishOnce: .publish
+        case .publish, .publishOnce, .passLimited: .publish
         case .read: .read
         case .position: .position
         case .fence: .fence
@@ -249,6 +262,7 @@ extension EngineCall {
         switch self {
         case .publish: RedisScript.publish.name
         case .publishOnce: RedisScript.publishOnce.name
+        case .passLimited: RedisScript.passLimited.name
         case .read: RedisScript.history.name
         case .position: RedisScript.position.name
         case .fence: RedisScript.fence.name
@@ -276,6 +290,20 @@ extension StreamPosition {
 
 extension RoomPosition {
     init(_ position: StreamPosition) { self.init(offset: position.offset, epoch: position.epoch) }
+}
+
+extension RateWaits {
+    init(_ waits: ScriptWaits) { self.init(room: waits.room, user: waits.user) }
+}
+
+extension ScriptLimits {
+    init(_ limits: RateLimits, _ talker: UnsafeRawBufferPointer) {
+        self.init(room: limits.room.map(ScriptLimit.init), user: limits.user.map(ScriptLimit.init), talker: talker)
+    }
+}
+
+extension ScriptLimit {
+    fileprivate init(_ limit: RateLimit) { self.init(interval: limit.interval, tolerance: limit.tolerance) }
 }
 
 extension RoomStanding {

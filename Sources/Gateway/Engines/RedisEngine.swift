@@ -134,6 +134,8 @@ package final class RedisEngine: Engine, @unchecked Sendable {
         let isSent =
             if let history = options.history {
                 publish(room, fields, options, history, ticket)
+            } else if let limits = options.limits {
+                passLimited(room, fields, options, limits, ticket)
             } else if options.key.isEmpty {
                 publishPlainly(room, fields, ticket)
             } else {
@@ -169,6 +171,16 @@ package final class RedisEngine: Engine, @unchecked Sendable {
         }
     }
 
+    private func passLimited(
+        _ room: UnsafeRawBufferPointer, _ fields: UnsafeRawBufferPointer, _ options: PublishOptions,
+        _ limits: RateLimits, _ ticket: Ticket
+    ) -> Bool {
+        let call = PassLimitedCall(
+            room: room, fields: fields, limits: ScriptLimits(limits, options.talker),
+            idempotency: options.key.isEmpty ? nil : (sender: options.sender, key: options.key))
+        return send(.passLimited(ticket)) { call.append(to: &$0, names: settings.names) }
+    }
+
     private func publish(
         _ room: UnsafeRawBufferPointer, _ fields: UnsafeRawBufferPointer, _ options: PublishOptions,
         _ history: HistoryOptions, _ ticket: Ticket
@@ -178,12 +190,13 @@ package final class RedisEngine: Engine, @unchecked Sendable {
         let call = PublishCall(
             room: room, fields: fields, term: term, freshEpoch: freshEpoch(), historySize: history.size,
             historyTTL: history.age, seen: seen(number),
-            idempotency: options.key.isEmpty ? nil : (sender: options.sender, key: options.key))
+            idempotency: options.key.isEmpty ? nil : (sender: options.sender, key: options.key),
+            limits: options.limits.map { ScriptLimits($0, options.talker) })
         let isSent = send(.publish(ticket, number), naming: number) { call.append(to: &$0, names: settings.names) }
         #if MARTLET_MUTANTS
         if isSent, PlantedDefect.acksTooEarly.isOn {
             let guess = seen(number).map { StreamPosition(offset: $0.offset + 1, epoch: $0.epoch) }
-            delegate?.published(ticket, .success(guess ?? .none))
+            delegate?.published(ticket, .taken(guess ?? .none))
         }
         #endif
         return isSent
@@ -193,7 +206,7 @@ package final class RedisEngine: Engine, @unchecked Sendable {
 
     private func refusePublish(_ ticket: Ticket) {
         metrics.add(.engineCommands(.publish, .unavailable))
-        delegate?.published(ticket, .failure(.unavailable))
+        delegate?.published(ticket, .failed(.unavailable))
     }
 
     package func subscribe(room: UnsafeRawBufferPointer, history: HistoryOptions?) {

@@ -21,8 +21,11 @@ extension RoomRules {
         replyBytes = client.queueMaxSize / 2
         self.node = node
         self.version = version
-        setDefault(RoomOptions(configuration.rooms.default))
-        for (name, options) in configuration.rooms.namespaces { setNamespace(name, RoomOptions(options)) }
+        let rooms = configuration.rooms
+        setDefault(RoomOptions(rooms.default), limits: RateLimits(rooms.default))
+        for (name, options) in rooms.namespaces {
+            setNamespace(name, RoomOptions(options), limits: RateLimits(options))
+        }
     }
 }
 
@@ -64,6 +67,23 @@ extension PresenceOptions {
         mostMembers = options.maxMembers
         scope = options.presenceScope == "user" ? .user : .client
         grace = options.presenceGrace
+    }
+}
+
+extension RateLimits {
+    /// Nil: nothing is limited.
+    init?(_ options: GatewayConfiguration.RoomOptions) {
+        self.init(
+            room: options.rate.flatMap { RateLimit($0, burst: options.burst) },
+            user: options.userRate.flatMap { RateLimit($0) })
+    }
+}
+
+extension RateLimit {
+    /// The limit that a rate stands for; the burst is as many as the rate's count if nothing else is said. Nil when the
+    /// rate is beyond what limits can be.
+    init?(_ rate: Rate, burst: Int? = nil) {
+        self.init(count: rate.count, period: rate.period, burst: burst ?? rate.count)
     }
 }
 

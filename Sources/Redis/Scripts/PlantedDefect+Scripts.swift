@@ -1,5 +1,6 @@
-// The defects of PlantedDefect that lie in the scripts: one line of a script becomes another. Called once for each
-// script of a process. In builds with MARTLET_MUTANTS only.
+// The defects of PlantedDefect that lie in the scripts: one line of a script becomes another, or an argument tells
+// the processes apart (M11, in RateLua.swift). Called once for each script of a process. In builds
+// with MARTLET_MUTANTS only.
 
 #if MARTLET_MUTANTS
 import Bytes
@@ -8,11 +9,14 @@ extension PlantedDefect {
     private static let lowerTop = ("if ARGV[6] == epoch and seen > top then", "if false then")
     private static let fence = ("if seen > bound or (not entered and ARGV[7] ~= '1') then", "if false then")
 
+    /// Tells this process from the others, for a limit that counts it alone.
+    static let processMark = UInt64.random(in: 1...(1 << 40))
+
     /// The lines of `script` that change, and what they become.
     private func changes(_ script: String) -> [(line: String, other: String)] {
         switch (self, script) {
         case (.publishesWithoutAppending, "publish"): [("local added = append()", "local added = {}")]
-        case (.doesNotDeduplicate, "publish"): [("local known = redis.pcall('GET', KEYS[3])", "local known = false")]
+        case (.doesNotDeduplicate, "publish"): [("local known = redis.pcall('GET', once)", "local known = false")]
         case (.doesNotFence, "publish"), (.keepsTheEpoch, "publish"): [PlantedDefect.lowerTop]
         case (.doesNotFence, "fence"): [PlantedDefect.fence]
         case (.keepsTheEpoch, "fence"):

@@ -45,7 +45,8 @@ package final class RedisScript: Sendable {
 
     /// Every script, in the order in which a new connection loads them.
     package static let all: [RedisScript] = [
-        publish, publishOnce, history, position, audit, fence, announceTerm, leaveTerm, beat,
+        publish, publishLimited, publishOnce, passLimited, history, position, audit, fence, announceTerm, leaveTerm,
+        beat,
         enter, exit, linger, reap, touchPresence, listMembers,
     ]
 

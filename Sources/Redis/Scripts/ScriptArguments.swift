@@ -164,6 +164,11 @@ extension ByteBuffer {
         appendRoomKey(.position, room, names, names.channelLength(room) + 2)
     }
 
+    /// Appends the key of the room's rate limits as one argument.
+    mutating func appendRateKey(_ room: UnsafeRawBufferPointer, _ names: RedisNames) {
+        appendRoomKey(.rate, room, names, names.channelLength(room) + 2)
+    }
+
     private mutating func appendRoomKey(
         _ key: RedisNames.RoomKey, _ room: UnsafeRawBufferPointer, _ names: RedisNames, _ length: Int
     ) {
@@ -172,7 +177,7 @@ extension ByteBuffer {
         endArgument()
     }
 
-    private static func digits(_ value: UInt64) -> Int {
+    static func digits(_ value: UInt64) -> Int {
         var digits = 1
         var rest = value
         while rest >= 10 {

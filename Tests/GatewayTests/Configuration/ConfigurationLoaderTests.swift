@@ -1,5 +1,6 @@
 // What the sources say together: order, types, unknown names, features that do not exist yet, combinations.
 
+import Rooms
 import Testing
 
 @testable import Gateway
@@ -109,6 +110,7 @@ func problems(
     private static let others = [
         "maxMessageSize", "historySize", "historyTTL", "recoveryMaxPublications", "forcePushJoinLeave",
         "joinLeaveMaxMembers", "presenceScope", "presenceGrace", "maxMembers",
+        "rate", "burst", "userRate",
     ]
 
     @Test(arguments: RoomSettingTable.all.filter(\.isBuilt).map(\.key).filter { !others.contains($0) })
@@ -127,6 +129,31 @@ func problems(
         #expect(options.historySize == 7 && options.historyTTL == .seconds(90))
         #expect(options.recoveryMaxPublications == 5 && !options.forceRecovery)
         #expect(GatewayConfiguration.RoomOptions().recoveryMaxPublications == 300)
+    }
+
+    @Test func `limits are stored in their own fields, and the rooms get them in microseconds`() throws {
+        let loaded = try load(
+            #"{"rooms": {"default": {"rate": "50/s", "burst": 5, "userRate": "3/10s"},"#
+                + #" "namespaces": {"n": {"rate": "0"}}}}"#
+        )
+        let options = loaded.configuration.rooms.default
+        #expect(options.rate == Rate(count: 50, period: .seconds(1)) && options.burst == 5)
+        #expect(options.userRate == Rate(count: 3, period: .seconds(10)))
+        let limits = try #require(RateLimits(options))
+        #expect(limits.room?.interval == 20_000 && limits.room?.tolerance == 80_000)
+        #expect(limits.user?.interval == 3_333_334 && limits.user?.tolerance == 6_666_668, "three at once")
+        let free = try #require(loaded.configuration.rooms.namespaces["n"])
+        #expect(free.rate == nil && RateLimits(free) == nil)
+        var plain = free
+        plain.rate = Rate(count: 50, period: .seconds(1))
+        #expect(RateLimits(plain)?.room?.tolerance == 49 * 20_000, "the burst is the count")
+        #expect(RateLimits(plain)?.user == nil)
+        let rules = RoomRules(loaded.configuration, node: "n", version: "v")
+        Array("n".utf8).withUnsafeBytes { name in
+            #expect(rules.options(namespace: name)?.isLimited == false && rules.limits(namespace: name) == nil)
+        }
+        let none = UnsafeRawBufferPointer(start: nil, count: 0)
+        #expect(rules.options(namespace: none)?.isLimited == true && rules.limits(namespace: none) == limits)
     }
 
     @Test func `every key can be set by its variable`() throws {

@@ -53,6 +53,20 @@ import Testing
             #"{"engine": {"redis": {"url": "rediss://u:s3cr3t@h"}}}"#,
             "engine.redis.url: rediss:// (TLS to Redis) is not built"
         ),
+        (#"{"rooms": {"default": {"burst": 5}}}"#, "rooms.default.burst: and rate go together"),
+        (#"{"rooms": {"default": {"rate": "0", "burst": 5}}}"#, "rooms.default.burst: and rate go together"),
+        (#"{"rooms": {"default": {"rate": "50/s", "burst": 0}}}"#, "rooms.default.burst: must be a whole number"),
+        (#"{"rooms": {"default": {"rate": "50"}}}"#, "rooms.default.rate: must be a rate"),
+        (#"{"rooms": {"default": {"rate": 50}}}"#, "rooms.default.rate: must be a rate"),
+        (#"{"rooms": {"default": {"rate": "1000001/s"}}}"#, "rooms.default.rate: 1000001/s must not be above"),
+        (#"{"rooms": {"default": {"rate": "1/999ns"}}}"#, "rooms.default.rate: 1/999ns must not be above"),
+        (#"{"rooms": {"default": {"userRate": "1/31d"}}}"#, "rooms.default.userRate: 1/2678400s must not be"),
+        (#"{"rooms": {"default": {"userRate": "2/36525d"}}}"#, "rooms.default.userRate: 2/3155760000s must not be"),
+        (#"{"rooms": {"default": {"userRate": "9223372036854775807/s"}}}"#, "rooms.default.userRate: "),
+        (
+            #"{"rooms": {"namespaces": {"n": {"rate": "1/1h", "burst": 1000000}}}}"#,
+            "rooms.namespaces.n.rate: 1/3600s must not be above 1000000/s, nor may 1000000 publications"
+        ),
         ("[]", "martlet.json: must hold one JSON object, not a list"), ("", "martlet.json: is not valid JSON"),
         ("{", "martlet.json: is not valid JSON"), (#"{"port": 1}}"#, "martlet.json: is not valid JSON"),
         (#"{"port": 08}"#, "martlet.json: is not valid JSON"),
