@@ -39,13 +39,13 @@ extension LoopRooms {
 
     func reply(
         _ session: UnsafeMutablePointer<Session>, _ id: UInt32, _ command: CommandName, error: ErrorCode,
-        message: StaticString? = nil
+        message: StaticString? = nil, retryAfter: UInt64 = 0
     ) {
         if id == LoopRooms.ofConnect {
             outlet.record(.command(command, error))
             return answered(session)
         }
-        send(session, id, command, .error(ErrorReply(error, message: message)))
+        send(session, id, command, .error(ErrorReply(error, message: message, retryAfter: retryAfter)))
         outlet.record(.command(command, error))
     }
 

@@ -136,6 +136,11 @@ package enum MetricCatalogue {
             labels: [MetricLabel("command", Labels.Command.self), MetricLabel("result", Labels.Result.self)],
             from: .sum(CellLayout.commands), "Commands of clients by kind and result."),
         MetricDefinition(
+            "martlet_rate_limited", .counter, labels: [MetricLabel("scope", Labels.RateScope.self)],
+            from: .sum(CellLayout.rateLimited),
+            "Commands refused by a rate limit: of a room, of a user in a room, of a connection, or of its changes of "
+                + "rooms."),
+        MetricDefinition(
             "martlet_outbound_queue_bytes", .gauge, unit: .bytes, from: .sum(CellLayout.outboundQueue),
             "Bytes that wait in the output queues of all connections."),
         MetricDefinition(
@@ -145,6 +150,10 @@ package enum MetricCatalogue {
         MetricDefinition(
             "martlet_accept_errors", .counter, labels: [MetricLabel("reason", Labels.AcceptError.self)],
             from: .sum(CellLayout.acceptErrors), "Failed accept calls; emfile and enfile mean too few descriptors."),
+        MetricDefinition(
+            "martlet_connections_refused", .counter, labels: [MetricLabel("reason", Labels.Refusal.self)],
+            from: .sum(CellLayout.connectionsRefused),
+            "Connections reset right after they were accepted, by the limit that refused them."),
     ]
 
     private static let rooms = [

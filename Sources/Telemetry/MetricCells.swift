@@ -143,8 +143,12 @@ public enum CellLayout {
     @inlinable public static var memberEvents: Int { nodeReaps + 1 }
     /// One cell a reason.
     @inlinable public static var acceptErrors: Int { memberEvents + 2 }
+    /// Refusals by limits, one cell a scope.
+    @inlinable public static var rateLimited: Int { acceptErrors + 5 }
+    /// Refused connections, one cell a reason.
+    @inlinable public static var connectionsRefused: Int { rateLimited + 4 }
     /// Commands times results.
-    @inlinable public static var commands: Int { acceptErrors + 5 }
+    @inlinable public static var commands: Int { connectionsRefused + 6 }
     /// Cells of one shard.
     @inlinable public static var count: Int { commands + 13 * 17 }
 }
@@ -220,9 +224,17 @@ extension Counter {
     }
     /// Dead nodes whose members were taken out.
     @inlinable public static var nodeReaps: Counter { Counter(cell: CellLayout.nodeReaps) }
+    /// Commands that a rate limit refused.
+    @inlinable public static func rateLimited(_ scope: Labels.RateScope) -> Counter {
+        Counter(cell: CellLayout.rateLimited + scope.rawValue)
+    }
     /// accept() calls that failed.
     @inlinable public static func acceptErrors(_ reason: Labels.AcceptError) -> Counter {
         Counter(cell: CellLayout.acceptErrors + reason.rawValue)
+    }
+    /// Connections refused right after they were accepted.
+    @inlinable public static func connectionsRefused(_ reason: Labels.Refusal) -> Counter {
+        Counter(cell: CellLayout.connectionsRefused + reason.rawValue)
     }
 }
 

@@ -240,6 +240,21 @@ public enum Labels {
         package var name: String { self == .otherEpoch ? "other_epoch" : String(describing: self) }
     }
 
+    /// What was limited: a room's publications, a user's in a room, a connection's commands, or its subscribes and
+    /// unsubscribes.
+    public enum RateScope: Int, LabelValue {
+        case room, user, connection, churn
+
+        package var name: String { String(describing: self) }
+    }
+
+    /// Why a connection was refused right after it was accepted.
+    public enum Refusal: Int, LabelValue {
+        case connections, address, rate, addressRate, memory, descriptors
+
+        package var name: String { self == .addressRate ? "address_rate" : String(describing: self) }
+    }
+
     /// Why accepting a connection failed.
     public enum AcceptError: Int, LabelValue {
         case processDescriptors, systemDescriptors, memory, aborted, other

@@ -43,6 +43,8 @@ final class FakeOutlet: Outlet {
     var slices: [Int] = []
     var commands: [(CommandName, ErrorCode?)] = []
     var publications = 0
+    /// Commands that a limit refused.
+    var refusals: [RateScope: Int] = [:]
     /// Recoveries by what was counted: "recovered tail", "lost engine" and so on.
     var recoveries: [String: Int] = [:]
     var gaps: (repaired: Int, lost: Int) = (0, 0)
@@ -114,6 +116,7 @@ final class FakeOutlet: Outlet {
         switch event {
         case .command(let name, let error): commands.append((name, error))
         case .publication: publications += 1
+        case .limited(let scope): refusals[scope, default: 0] += 1
         case .gap(isRepaired: true): gaps.repaired += 1
         case .gap(isRepaired: false): gaps.lost += 1
         case .recovery(let isRecovered, let fromEngine):

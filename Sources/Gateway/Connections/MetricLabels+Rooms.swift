@@ -31,6 +31,17 @@ extension Labels.Result {
     }
 }
 
+extension Labels.RateScope {
+    init(_ scope: RateScope) {
+        switch scope {
+        case .room: self = .room
+        case .user: self = .user
+        case .connection: self = .connection
+        case .churn: self = .churn
+        }
+    }
+}
+
 extension Labels.Handshake {
     /// The label of a refusal with an HTTP status.
     init(status: Int) {
@@ -52,6 +63,7 @@ extension Counter {
         switch event {
         case .command(let command, let error): self = .commands(Labels.Command(command), Labels.Result(error))
         case .publication: self = .publications(.client)
+        case .limited(let scope): self = .rateLimited(Labels.RateScope(scope))
         case .gap(let isRepaired): self = .gapRepairs(isRepaired ? .repaired : .lost)
         case .recovery(let isRecovered, let fromEngine):
             self = .recoveries(isRecovered ? .recovered : .lost, fromEngine ? .engine : .tail)
