@@ -93,6 +93,8 @@ struct Connection: ~Copyable {
         static let sealed = Flags(rawValue: 1 << 12)
         /// Output gathers and is not offered to the socket: `hold` was called.
         static let held = Flags(rawValue: 1 << 13)
+        /// A gate admitted it and wants to hear when it is gone.
+        static let gated = Flags(rawValue: 1 << 14)
     }
 
     var transport = Transport()
@@ -104,6 +106,8 @@ struct Connection: ~Copyable {
     /// When the socket last took a byte while output waited.
     var progress = MonotonicTime(nanoseconds: 0)
     var reason = CloseReason.local
+    /// Whom the gate charges it to.
+    var peer = PeerAddress.uncounted
 
     var isOpen: Bool { !flags.contains(.closing) }
 }

@@ -5,6 +5,9 @@
 // Out of descriptors, `accept` fails while the connection stays in the backlog, and a level-triggered loop would spin.
 // So each loop keeps one descriptor in reserve: it is given up, the connection accepted and closed at once (the client
 // learns that it is refused), and taken again. If even that fails the listener rests for a while.
+//
+// Whom the gate of a listener's kind refuses (AcceptGate.swift) is reset: a reset costs one packet and leaves nothing
+// behind in the kernel, where an orderly close would keep an orphan and a TIME_WAIT entry for each refusal of a flood.
 
 import Bytes
 import CLinux
@@ -99,7 +102,7 @@ extension Loop {
     package func stopListening(handler: UInt8) {
         for index in state.pointee.listeners.indices where state.pointee.listeners[index].handler == handler {
             // What waits is bounded; a flood of newcomers must not keep a loop here.
-            acceptFrom(index, budget: Int(Listener.backlog))
+            acceptFrom(index, budget: Int(Listener.backlog), refusals: Int(Listener.backlog))
             removeListener(index)
         }
     }
@@ -112,11 +115,15 @@ extension Loop {
         Glibc.close(listener.descriptor)
     }
 
-    func acceptFrom(_ index: Int) { acceptFrom(index, budget: limits.acceptsPerIteration) }
+    func acceptFrom(_ index: Int) {
+        acceptFrom(index, budget: limits.acceptsPerIteration, refusals: limits.refusalsPerIteration)
+    }
 
-    private func acceptFrom(_ index: Int, budget: Int) {
+    private func acceptFrom(_ index: Int, budget: Int, refusals: Int) {
         let listener = state.pointee.listeners[index]
         var left = budget
+        // A flood that is refused must not hold up those who are there: it gets less of an iteration.
+        var refusalsLeft = refusals
         // `opened` may stop listening, and the descriptor may belong to somebody else by now.
         while left > 0, !state.pointee.listeners[index].isClosed {
             left -= 1
@@ -124,7 +131,9 @@ extension Loop {
             var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
             let descriptor = martlet_accept(listener.descriptor, &address, &length)
             if descriptor >= 0 {
-                adopt(descriptor, handler: listener.handler)
+                if welcome(descriptor, address, handler: listener.handler) { continue }
+                refusalsLeft -= 1
+                if refusalsLeft <= 0 { return }
                 continue
             }
             let code = errno
@@ -145,6 +154,21 @@ extension Loop {
         }
     }
 
+    /// Takes an accepted socket in, unless its gate refuses it; whether it did not.
+    private func welcome(_ descriptor: Int32, _ address: sockaddr_storage, handler: UInt8) -> Bool {
+        guard let gate = state.pointee.gates[Int(handler)] else {
+            adopt(descriptor, handler: handler)
+            return true
+        }
+        let peer = PeerAddress(address)
+        guard gate.admit(peer) else {
+            Transport.reset(descriptor)
+            return false
+        }
+        if !adopt(descriptor, handler: handler, gatedFor: peer) { gate.left(peer) }
+        return true
+    }
+
     private func refuseWithReserve(_ listener: Listener) -> Bool {
         guard state.pointee.reserve >= 0 else {
             state.pointee.reserve = martlet_open_null()
@@ -153,7 +177,10 @@ extension Loop {
         Glibc.close(state.pointee.reserve)
         state.pointee.reserve = -1
         let descriptor = martlet_accept(listener.descriptor, nil, nil)
-        if descriptor >= 0 { Glibc.close(descriptor) }
+        if descriptor >= 0 {
+            metrics.add(.connectionsRefused(.descriptors), 1)
+            Transport.reset(descriptor)
+        }
         state.pointee.reserve = martlet_open_null()
         return descriptor >= 0 && state.pointee.reserve >= 0
     }
@@ -169,14 +196,18 @@ extension Loop {
         }
     }
 
-    /// Takes a connected socket into the slab and tells its handler.
-    func adopt(_ descriptor: Int32, handler: UInt8) {
-        guard let id = install(handler: handler, { $0.descriptor = descriptor }) else {
+    /// Takes a connected socket into the slab and tells its handler; false when the kernel refuses to watch it.
+    @discardableResult
+    func adopt(_ descriptor: Int32, handler: UInt8, gatedFor peer: PeerAddress? = nil) -> Bool {
+        let flags: Connection.Flags = peer == nil ? [] : .gated
+        guard let id = install(handler: handler, flags: flags, { $0.descriptor = descriptor }) else {
             Glibc.close(descriptor)
             metrics.add(.acceptErrors(.other), 1)
-            return
+            return false
         }
+        state.pointee.connections[id.slot].pointee.peer = peer ?? .uncounted
         state.pointee.handlers[Int(handler)].opened(id)
+        return true
     }
 
     /// Fills a slot and registers its descriptor; nil when the kernel refuses to watch it.

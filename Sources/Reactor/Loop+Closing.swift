@@ -51,6 +51,7 @@ extension Loop {
             index += 1
             let connection = state.pointee.connections[id.slot]
             state.pointee.handlers[Int(connection.pointee.handler)].closed(id, connection.pointee.reason)
+            checkOut(connection)
             state.pointee.wheel.cancel(connection.pointee.timer)
             connection.pointee.timer = .none
             connection.pointee.output.removeAll(pool: &state.pointee.pool)

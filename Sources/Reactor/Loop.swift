@@ -16,6 +16,8 @@ package struct LoopLimits: Sendable {
     package var mailbox = 65_536
     /// Connections accepted per listener and iteration; the rest comes with the next one.
     package var acceptsPerIteration = 64
+    /// Newcomers that a gate refuses per listener and iteration; the rest comes with the next one.
+    package var refusalsPerIteration = 16
     /// Reads of one connection per iteration, 64 KiB each; the rest comes with the next one.
     package var readsPerIteration = 4
     /// Time without progress on a full socket after which the connection's handler may end it; otherwise it is closed
@@ -237,6 +239,7 @@ package final class Loop: @unchecked Sendable {
     /// Registers a kind of connection; at most 255.
     package func register(_ handler: any ConnectionHandler) -> UInt8 {
         state.pointee.handlers.append(handler)
+        state.pointee.gates.append(nil)
         precondition(state.pointee.handlers.count <= 255)
         return UInt8(state.pointee.handlers.count - 1)
     }
@@ -250,6 +253,7 @@ package final class Loop: @unchecked Sendable {
     /// Lets go of handlers, hooks and letters, which refer back to the loop. After `run` has ended.
     package func dismantle() {
         state.pointee.handlers = []
+        state.pointee.gates = []
         state.pointee.hooks = []
         state.pointee.letterHandler = nil
         state.pointee.signalHandler = nil

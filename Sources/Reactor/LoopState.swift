@@ -27,6 +27,8 @@ struct LoopState: ~Copyable {
     var closures: [TimerToken: () -> Void] = [:]
 
     var handlers: [any ConnectionHandler] = []
+    /// Who decides on newcomers, by kind of connection as `handlers`.
+    var gates: [(any AcceptGate)?] = []
     var hooks: [any LoopHook] = []
     var letterHandler: (any LetterHandler)?
     var signalHandler: ((Int32) -> Void)?

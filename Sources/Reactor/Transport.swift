@@ -84,16 +84,19 @@ struct Transport: ~Copyable {
         return .moved(count)
     }
 
+    /// Closes a socket with a reset: what waits in either direction is thrown away.
+    static func reset(_ descriptor: Int32) {
+        var now = linger(l_onoff: 1, l_linger: 0)
+        setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &now, socklen_t(MemoryLayout<linger>.size))
+        close(descriptor)
+    }
+
     /// Gives the descriptor back; the slot is free afterwards. With `resets` the kernel throws away what the peer has
     /// not taken; otherwise it goes on offering it for minutes, which costs megabytes for each peer that has gone
     /// silent.
     mutating func dispose(resets: Bool = false) {
         if descriptor >= 0 {
-            if resets {
-                var now = linger(l_onoff: 1, l_linger: 0)
-                setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &now, socklen_t(MemoryLayout<linger>.size))
-            }
-            close(descriptor)
+            if resets { Transport.reset(descriptor) } else { close(descriptor) }
         }
         descriptor = -1
         pipe?.other?.peerClosed = true

@@ -49,6 +49,7 @@ extension LoopRooms {
     package func received(_ connection: ConnectionWord, _ message: UnsafeRawBufferPointer) {
         guard let session = session(connection) else { return }
         if session.pointee.phase == .new, !admitsBeforeConnect(session, message.count) { return }
+        let toll = toll(session, message.count)
         var lines = LineSplitter(message)
         // The phase is looked at for each line: a command may have closed the connection.
         while session.pointee.connection == connection, session.pointee.phase != .closing, let line = lines.next() {
@@ -58,7 +59,7 @@ extension LoopRooms {
             } catch {
                 return disconnect(session, .badRequest)
             }
-            serve(session, command)
+            serve(session, command, toll)
         }
     }
 
@@ -73,11 +74,13 @@ extension LoopRooms {
         return true
     }
 
-    private func serve(_ session: UnsafeMutablePointer<Session>, _ command: Command) {
+    private func serve(_ session: UnsafeMutablePointer<Session>, _ command: Command, _ toll: Toll) {
         switch (session.pointee.phase, command.request) {
         case (.new, .connect(let request)): connect(session, command.id, request)
         case (.connected, .connect), (.new, _), (.refused, _): disconnect(session, .badRequest)
-        case (.connected, _): serveConnected(session, command)
+        case (.connected, .pong): receivedPong(session)
+        case (.connected, _):
+            if !toll.isOn || !isTooFast(session, command, toll) { serveConnected(session, command) }
         case (.vacant, _), (.closing, _): break
         }
     }
@@ -89,7 +92,7 @@ extension LoopRooms {
             return reply(session, id, name, error: .tooManyRequests)
         }
         switch command.request {
-        case .pong: receivedPong(session)
+        case .pong, .connect: break
         case .publish(let request): publish(session, id, request)
         case .subscribe(let request): subscribe(session, id, request)
         case .unsubscribe(let room): unsubscribe(session, id, room)
@@ -102,7 +105,6 @@ extension LoopRooms {
         case .history(let request): history(session, id, request)
         case .refresh: reply(session, id, .refresh, error: .notAvailable)
         case .subRefresh(let room, token: _): answerUnavailable(session, id, .subRefresh, room)
-        case .connect: disconnect(session, .badRequest)
         }
     }
 

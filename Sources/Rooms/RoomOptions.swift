@@ -66,6 +66,8 @@ package struct RoomRules: Sendable {
     package var maxRoomNameLength = 255
     /// Commands of one connection that wait for the engine; one more is answered with error 111.
     package var maxPendingCommands = 1024
+    /// How fast a client may talk; off here, the configuration sets it.
+    package var limits = ConnectionLimits()
     /// Time that a room without members stays subscribed, since people come back.
     package var roomLinger = Duration.seconds(3)
     /// Deliveries of one loop iteration; the rest of a very large room comes with the next one.

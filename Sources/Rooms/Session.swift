@@ -53,6 +53,12 @@ struct Session: ~Copyable {
     /// Bytes received before `connect` was accepted.
     var bytesBeforeConnect: UInt32 = 0
     var connection: ConnectionWord = 0
+    // Until when its commands, its messages' bytes, and its comings and goings are paid for (see Pace); nanoseconds.
+    var commandsDue: UInt64 = 0
+    var bytesDue: UInt64 = 0
+    var churnDue: UInt64 = 0
+    /// Whether it heeds refusals; nil: it was never refused.
+    var misconduct: Misconduct?
     /// When the last ping went out.
     var lastPing = MonotonicTime(nanoseconds: 0)
     /// The id that others see of this client: a random UUID.

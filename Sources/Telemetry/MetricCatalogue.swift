@@ -150,6 +150,10 @@ package enum MetricCatalogue {
         MetricDefinition(
             "martlet_accept_errors", .counter, labels: [MetricLabel("reason", Labels.AcceptError.self)],
             from: .sum(CellLayout.acceptErrors), "Failed accept calls; emfile and enfile mean too few descriptors."),
+        MetricDefinition(
+            "martlet_connections_refused", .counter, labels: [MetricLabel("reason", Labels.Refusal.self)],
+            from: .sum(CellLayout.connectionsRefused),
+            "Connections reset right after they were accepted, by the limit that refused them."),
     ]
 
     private static let rooms = [

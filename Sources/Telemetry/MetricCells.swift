@@ -145,8 +145,10 @@ public enum CellLayout {
     @inlinable public static var acceptErrors: Int { memberEvents + 2 }
     /// Refusals by limits, one cell a scope.
     @inlinable public static var rateLimited: Int { acceptErrors + 5 }
+    /// Refused connections, one cell a reason.
+    @inlinable public static var connectionsRefused: Int { rateLimited + 4 }
     /// Commands times results.
-    @inlinable public static var commands: Int { rateLimited + 4 }
+    @inlinable public static var commands: Int { connectionsRefused + 6 }
     /// Cells of one shard.
     @inlinable public static var count: Int { commands + 13 * 17 }
 }
@@ -229,6 +231,10 @@ extension Counter {
     /// accept() calls that failed.
     @inlinable public static func acceptErrors(_ reason: Labels.AcceptError) -> Counter {
         Counter(cell: CellLayout.acceptErrors + reason.rawValue)
+    }
+    /// Connections refused right after they were accepted.
+    @inlinable public static func connectionsRefused(_ reason: Labels.Refusal) -> Counter {
+        Counter(cell: CellLayout.connectionsRefused + reason.rawValue)
     }
 }
 

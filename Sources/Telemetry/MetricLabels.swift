@@ -248,6 +248,13 @@ public enum Labels {
         package var name: String { String(describing: self) }
     }
 
+    /// Why a connection was refused right after it was accepted.
+    public enum Refusal: Int, LabelValue {
+        case connections, address, rate, addressRate, memory, descriptors
+
+        package var name: String { self == .addressRate ? "address_rate" : String(describing: self) }
+    }
+
     /// Why accepting a connection failed.
     public enum AcceptError: Int, LabelValue {
         case processDescriptors, systemDescriptors, memory, aborted, other

@@ -52,7 +52,14 @@ package struct ProcessSample: Sendable, Equatable {
         startNanoseconds = bootSeconds &* 1_000_000_000 &+ field(22) &* nanosecondsPerTick
     }
 
-    private static func contents(of path: String) -> String {
+    /// Resident memory alone: one small file, cheap enough for a loop once a second. 0 when it cannot be read.
+    package static func residentBytes() -> UInt64 {
+        // statm counts pages: all, resident, ...
+        let fields = contents(of: "/proc/self/statm").split(separator: " ")
+        return fields.count > 1 ? (UInt64(fields[1]) ?? 0) &* UInt64(clamping: sysconf(Int32(_SC_PAGESIZE))) : 0
+    }
+
+    static func contents(of path: String) -> String {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { return "" }
         defer { close(descriptor) }

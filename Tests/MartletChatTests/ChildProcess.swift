@@ -39,7 +39,7 @@ final class ChildProcess {
     private(set) var status: Int32 = 0
 
     /// Starts `path` with pipes for stdin and for stdout (or, with `readsErrors`, for stderr instead).
-    init(_ path: String, _ arguments: [String], readsErrors: Bool = false) throws {
+    init(_ path: String, _ arguments: [String], environment: [String] = [], readsErrors: Bool = false) throws {
         let (childInput, ourEnd) = try Self.pipe()
         let (ourSource, childOutput) = try Self.pipe()
         defer {
@@ -47,7 +47,7 @@ final class ChildProcess {
             close(childOutput)
         }
         (source, sink) = (ourSource, ourEnd)
-        id = try Self.spawn(path, arguments, environment: []) { actions in
+        id = try Self.spawn(path, arguments, environment: environment) { actions in
             posix_spawn_file_actions_adddup2(&actions, childInput, 0)
             posix_spawn_file_actions_adddup2(&actions, childOutput, readsErrors ? 2 : 1)
             if readsErrors { posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0) }
@@ -185,7 +185,7 @@ final class TestGateway {
         process = try ChildProcess(
             try Product.find("martlet"),
             ["serve", "--insecure", "--port", port, "--admin-port", "0", "--loops", "1", "--log-format", "json"],
-            readsErrors: true)
+            environment: ["MARTLET_CLIENT_RATE=0"], readsErrors: true)
         let name = #""listen.port":"#
         try process.wait(for: name) { $0.contains(name) && $0.hasSuffix("\n") }
         let digits = process.text.split(separator: name).last?.prefix(while: \.isNumber) ?? ""

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <signal.h>
@@ -57,6 +58,7 @@ static inline int martlet_bind(int fd, const void *address, socklen_t length) { 
 static inline int martlet_connect(int fd, const void *address, socklen_t length) {
     return connect(fd, address, length);
 }
+static inline int martlet_trim_memory(void) { return malloc_trim(0); }
 static inline int martlet_open_null(void) { return open("/dev/null", O_RDONLY | O_CLOEXEC); }
 static inline ssize_t martlet_send(int fd, const void *bytes, size_t count) {
     return send(fd, bytes, count, MSG_NOSIGNAL | MSG_DONTWAIT);

@@ -19,6 +19,8 @@ package struct GatewayConfiguration: Sendable, Equatable {
     package var engine = Engine()
     /// Connections of clients.
     package var client = Client()
+    /// Admission.
+    package var limits = Limits()
     /// Rooms by namespace.
     package var rooms = Rooms()
     /// How the process ends.
@@ -79,6 +81,26 @@ package struct GatewayConfiguration: Sendable, Equatable {
         package var maxRoomNameLength = 255
         /// Longest time without progress on a full socket.
         package var writeTimeout = Duration.seconds(10)
+        /// Commands of one connection; nil = no limit, also none of bytes and of churn that is not set on its own.
+        package var rate: Rate? = Rate(count: 50, period: .seconds(1))
+        /// Commands of one connection at once.
+        package var burst = 100
+        /// Bytes of messages a second of one connection; 0 = no limit, nil = 1 MiB if `rate` is set, else no limit.
+        package var byteRate: Int?
+    }
+
+    /// How much the whole process takes on; 0 = see each of them.
+    package struct Limits: Sendable, Equatable {
+        /// Open client connections; 0 = 90 % of the descriptors.
+        package var maxConnections = 0
+        /// Open client connections of one address; 0 = no limit.
+        package var maxConnectionsPerIP = 0
+        /// New client connections a second; 0 = no limit.
+        package var acceptRate = 0
+        /// New client connections a second of one address; 0 = no limit.
+        package var acceptRatePerIP = 0
+        /// Resident memory in bytes beyond which no connection is taken; 0 = 90 % of the control group's limit.
+        package var maxMemory = 0
     }
 
     /// Options of rooms.

@@ -27,7 +27,8 @@ enum SettingTable {
             title: "Tokens", introduction: "Keys that connection and subscription tokens are verified with.",
             settings: tokens),
         SettingGroup(
-            title: "Admission", introduction: "How much the whole process takes on; 0 = no limit.",
+            title: "Admission",
+            introduction: "How much the whole process takes on; 0 = no limit, or the default that is named.",
             settings: admission),
         SettingGroup(title: "Operation", introduction: "Log, shutdown and extras.", settings: operation),
     ]
@@ -116,8 +117,18 @@ enum SettingTable {
         .duration(
             "client.writeTimeout", \.client.writeTimeout, in: .milliseconds(100) ... .seconds(3600), live: true,
             "Longest time without progress on a full socket before it is closed with 3008."),
-        .later("client.rate", .rate, default: "none", off: .rate(nil), "Commands of one connection."),
-        .later("client.burst", .integer(1...1_000_000), default: "none", "Commands at once before the rate counts."),
+        .built(
+            "client.rate", .rate, live: true,
+            "Commands of one connection (error 111, then 3013); \"0\" = no limit, nor one of bytes or churn.",
+            store: { if case .rate(let rate) = $1 { $0.client.rate = rate } }, value: { .rate($0.client.rate) }),
+        .integer(
+            "client.burst", \.client.burst, in: 1...1_000_000, live: true,
+            "Commands of one connection at once before the rate counts."),
+        .built(
+            "client.byteRate", .size(0...(1 << 40)), defaultText: "1MiB; none if client.rate is \"0\"", live: true,
+            "Bytes of messages a second of one connection; 0 = no limit.",
+            store: { if case .integer(let bytes) = $1 { $0.client.byteRate = bytes } },
+            value: { $0.client.byteRate.map(SettingValue.integer) }),
         .later(
             "client.subscribeToPersonalRoom", .boolean, default: "false", off: .boolean(false),
             "Whether every user is subscribed to the room #<user>."),
@@ -145,15 +156,27 @@ enum SettingTable {
     }
 
     private static let admission: [Entry] = [
-        limit("maxConnections", .integer(0...100_000_000), "Open client connections."),
-        limit("maxConnectionsPerIP", .integer(0...100_000_000), "Open client connections of one address (IPv6: /64)."),
-        limit("acceptRate", .integer(0...100_000_000), "New connections a second."),
-        limit("acceptRatePerIP", .integer(0...100_000_000), "New connections a second from one address."),
-        limit("maxMemory", .size(0...(1 << 50)), "Memory beyond which no connection is accepted."),
+        limit(
+            "maxConnections", \.limits.maxConnections, defaultText: "90 % of the descriptor limit",
+            "Open client connections."),
+        limit(
+            "maxConnectionsPerIP", \.limits.maxConnectionsPerIP,
+            "Open client connections of one address (IPv6: /64)."),
+        limit("acceptRate", \.limits.acceptRate, "New client connections a second."),
+        limit(
+            "acceptRatePerIP", \.limits.acceptRatePerIP,
+            "New client connections a second from one address (IPv6: /64)."),
+        .built(
+            "limits.maxMemory", .size(0...(1 << 50)), defaultText: "90 % of the control group's limit",
+            "Resident memory beyond which no client connection is accepted.",
+            store: { if case .integer(let bytes) = $1 { $0.limits.maxMemory = bytes } },
+            value: { .integer($0.limits.maxMemory) }),
     ]
 
-    private static func limit(_ name: String, _ kind: SettingKind, _ help: String) -> Entry {
-        .later("limits." + name, kind, default: "0", off: .integer(0), help)
+    private static func limit(
+        _ name: String, _ path: Entry.Path<Int>, defaultText: String? = nil, _ help: String
+    ) -> Entry {
+        .integer("limits." + name, path, in: 0...100_000_000, defaultText: defaultText, help)
     }
 
     private static let operation: [Entry] = [

@@ -61,7 +61,8 @@ extension ClientHandler {
             metrics.add(.handshakes(.accepted))
             driver.pointee.phase = isEcho ? .echo : .rooms
             if isEcho {
-                loop.cancelTimer(id)
+                driver.pointee.wasHeard = false
+                loop.setTimer(id, after: settings.echoIdleTimeout)
             } else {
                 rooms.opened(id.word, user: options.user, usesPingFrames: options.usesPingFrames)
             }

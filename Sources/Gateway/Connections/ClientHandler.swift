@@ -42,10 +42,6 @@ final class ClientHandler: ConnectionHandler, LoopHook, LetterHandler {
     // MARK: ConnectionHandler
 
     func opened(_ id: ConnectionID) {
-        guard shell.budget.take() else {
-            metrics.add(.handshakes(.unavailable))
-            return loop.close(id)
-        }
         shell.drivers.pointee.ensure(id.slot) { $0.initialize(to: Driver()) }
         let driver = shell.drivers.pointee[id.slot]
         driver.pointee.generation = id.generation
@@ -59,7 +55,10 @@ final class ClientHandler: ConnectionHandler, LoopHook, LetterHandler {
     func received(_ id: ConnectionID, _ bytes: UnsafeMutableRawBufferPointer) {
         guard let driver = shell.driver(id) else { return }
         switch driver.pointee.phase {
-        case .rooms, .echo, .closing: readFrames(id, driver, bytes)
+        case .echo:
+            driver.pointee.wasHeard = true
+            readFrames(id, driver, bytes)
+        case .rooms, .closing: readFrames(id, driver, bytes)
         case .head: readHead(id, driver, bytes)
         case .vacant, .ended: break
         }
@@ -74,7 +73,11 @@ final class ClientHandler: ConnectionHandler, LoopHook, LetterHandler {
         case .rooms: rooms.timerFired(id.word)
         // Our last words are out, or there is no hope for them: then the kernel need not keep what is before them.
         case .closing, .ended: loop.close(id, loop.queuedBytes(id) > 0 ? .stalled : .local)
-        case .echo, .vacant: break
+        case .echo where driver.pointee.wasHeard:
+            driver.pointee.wasHeard = false
+            loop.setTimer(id, after: settings.echoIdleTimeout)
+        case .echo: shell.sendClose(id, .goingAway, "idle")
+        case .vacant: break
         }
     }
 
@@ -106,7 +109,6 @@ final class ClientHandler: ConnectionHandler, LoopHook, LetterHandler {
         let code = driver.pointee.closeCode
         metrics.add(.connectionsClosed(Labels.CloseClass(code: code == 0 ? nil : code)))
         shell.count(-1)
-        shell.budget.giveBack()
         driver.pointee = Driver()
     }
 

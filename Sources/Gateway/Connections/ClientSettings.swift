@@ -17,6 +17,8 @@ package struct ClientSettings: Sendable {
     package var origins = OriginPolicy.sameHost
     /// Time for the whole request head.
     package var headTimeout = Duration.seconds(10)
+    /// Time without a byte after which a peer of /echo, which nobody pings, is let go; at most twice as long.
+    package var echoIdleTimeout = Duration.seconds(60)
     /// Time between our Close and the peer's; also for a slow client to read what comes before the Close.
     package var closeTimeout = Duration.seconds(5)
 

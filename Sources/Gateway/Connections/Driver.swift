@@ -32,6 +32,8 @@ struct Driver: ~Copyable {
     var phase = Phase.vacant
     /// The client has not been let in yet: it may say as much as a token needs.
     var awaitsConnect = true
+    /// An echo's peer has said something since its timer was set.
+    var wasHeard = false
     var close = CloseHandshake()
     /// The code of our Close frame, for the metrics; 0: none was sent.
     var closeCode: UInt16 = 0

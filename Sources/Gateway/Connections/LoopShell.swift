@@ -13,7 +13,6 @@ import Wire
 final class LoopShell: Outlet {
     let loop: Loop
     let settings: ClientSettings
-    let budget: ConnectionBudget
     let metrics: MetricShard
     /// All loops of the process, by number.
     private let loops: [Loop]
@@ -30,11 +29,10 @@ final class LoopShell: Outlet {
     /// When clients of a draining instance are told to come back: spread, so that they do not all come at once.
     private static let comebackMilliseconds = 200...3000
 
-    init(loop: Loop, loops: [Loop], settings: ClientSettings, budget: ConnectionBudget, path: Labels.Path) {
+    init(loop: Loop, loops: [Loop], settings: ClientSettings, path: Labels.Path) {
         self.loop = loop
         self.loops = loops
         self.settings = settings
-        self.budget = budget
         latencyPath = path
         metrics = loop.metrics
         drivers = .allocate(capacity: 1)

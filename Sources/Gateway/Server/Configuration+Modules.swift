@@ -19,6 +19,7 @@ extension RoomRules {
         maxRooms = client.maxRooms
         maxRoomNameLength = client.maxRoomNameLength
         replyBytes = client.queueMaxSize / 2
+        limits = ConnectionLimits(client)
         self.node = node
         self.version = version
         let rooms = configuration.rooms
@@ -26,6 +27,26 @@ extension RoomRules {
         for (name, options) in rooms.namespaces {
             setNamespace(name, RoomOptions(options), limits: RateLimits(options))
         }
+    }
+}
+
+extension ConnectionLimits {
+    /// Bytes a second where nothing else is said.
+    private static let byteRate = 1 << 20
+    /// Comings and goings a second: a person who goes through rooms makes a few.
+    private static let churnRate = 10
+
+    init(_ client: GatewayConfiguration.Client) {
+        self.init()
+        let bytesPerSecond = client.byteRate ?? (client.rate == nil ? 0 : ConnectionLimits.byteRate)
+        if bytesPerSecond > 0 {
+            // Twice the longest message, so that one which fills the limit is not refused for ever.
+            bytes = Pace(bytesPerSecond, per: .seconds(1), burst: 2 * client.maxMessageSize)
+        }
+        guard let rate = client.rate else { return }
+        commands = Pace(rate.count, per: rate.period, burst: client.burst)
+        // Enough to leave all rooms and to enter as many others.
+        churn = Pace(ConnectionLimits.churnRate, per: .seconds(1), burst: 2 * client.maxRooms)
     }
 }
 
@@ -103,6 +124,17 @@ extension ClientSettings {
             allowed.append(origin)
         }
         if !allowed.isEmpty { origins = .list(allowed) }
+    }
+}
+
+extension AdmissionLimits {
+    init(_ configuration: GatewayConfiguration, descriptors: UInt64) {
+        let limits = configuration.limits
+        self.init(
+            connections: AdmissionLimits.connections(
+                configured: limits.maxConnections, descriptors: descriptors, loops: configuration.loops),
+            connectionsPerAddress: limits.maxConnectionsPerIP, acceptRate: limits.acceptRate,
+            acceptRatePerAddress: limits.acceptRatePerIP)
     }
 }
 

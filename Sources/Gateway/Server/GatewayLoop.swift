@@ -21,17 +21,17 @@ final class GatewayLoop: @unchecked Sendable {
 
     init(
         loop: Loop, loops: [Loop], settings: ClientSettings, rules: RoomRules, engine: any Engine, logger: Logger,
-        budget: ConnectionBudget
+        admission: Admission
     ) {
         self.loop = loop
         self.engine = engine
         shell = LoopShell(
-            loop: loop, loops: loops, settings: settings, budget: budget,
-            path: engine is MemoryEngine ? .local : .engine)
+            loop: loop, loops: loops, settings: settings, path: engine is MemoryEngine ? .local : .engine)
         rooms = LoopRooms(
             loop: loop.index, loopCount: loops.count, rules: rules, outlet: shell, engine: engine)
         clients = ClientHandler(shell: shell, rooms: rooms, logger: logger)
         clientKind = loop.register(clients)
+        loop.setGate(AdmissionGate(loop: loop, admission: admission, logger: logger), for: clientKind)
         loop.addHook(clients)
         loop.setLetterHandler(clients)
     }

@@ -26,6 +26,8 @@ package final class GatewayServer: @unchecked Sendable {
     private var threads: [LoopThread] = []
     private let isDraining = Atomic<Bool>(false)
     private var descriptorLimit: UInt64 = 0
+    private var admission = Admission(AdmissionLimits())
+    private var memoryWatch: MemoryWatch?
     /// Where the client listener is bound; nil without one.
     package private(set) var clientAddress: SocketAddress?
     /// Where the admin listener is bound; nil without one.
@@ -73,6 +75,7 @@ package final class GatewayServer: @unchecked Sendable {
             loop.startHousekeeping()
         }
         announce()
+        watchMemory(on: first.loop)
         for loop in loops { threads.append(try LoopThread(loop.loop, name: "loop-\(loop.loop.index)")) }
     }
 
@@ -102,14 +105,19 @@ package final class GatewayServer: @unchecked Sendable {
             try Loop(index: $0, limits: limits, metrics: registry.shard($0))
         }
         let node = NodeName.make()
-        let budget = ConnectionBudget(descriptors: descriptorLimit, loops: configuration.loops)
+        admission = Admission(AdmissionLimits(configuration, descriptors: descriptorLimit))
+        if configuration.limits.maxConnections > admission.limits.connections {
+            logger.warning(
+                "limits.maxConnections is more than the descriptors allow; raise LimitNOFILE",
+                metadata: ["connections.limit": .stringConvertible(admission.limits.connections)])
+        }
         let rules = RoomRules(configuration, node: node, version: MartletVersion.current)
         let settings = try ClientSettings(configuration)
         for loop in bare {
             loops.append(
                 GatewayLoop(
                     loop: loop, loops: bare, settings: settings, rules: rules,
-                    engine: try makeEngine(loop: loop, node: node), logger: logger, budget: budget))
+                    engine: try makeEngine(loop: loop, node: node), logger: logger, admission: admission))
             pulses.append(LoopPulse())
         }
     }
@@ -191,6 +199,7 @@ package final class GatewayServer: @unchecked Sendable {
     private func announce() {
         var metadata: Logger.Metadata = [
             "loops": .stringConvertible(loops.count), "descriptors.limit": .stringConvertible(descriptorLimit),
+            "connections.limit": .stringConvertible(admission.limits.connections),
         ]
         if let port = adminAddress?.port { metadata["admin.port"] = .stringConvertible(port) }
         guard let address = clientAddress, let port = address.port else {
@@ -201,6 +210,21 @@ package final class GatewayServer: @unchecked Sendable {
         metadata["listen.port"] = .stringConvertible(port)
         metadata["engine"] = .string(configuration.engine.redis.url == nil ? "memory" : "redis")
         logger.notice("listening on \(address)", metadata: metadata)
+    }
+
+    private func watchMemory(on loop: Loop) {
+        let configured = configuration.limits.maxMemory
+        let group = configured > 0 ? nil : MemoryLimit.ofControlGroup()
+        guard let limit = MemoryWatch.limit(configured: configured, controlGroup: group) else { return }
+        logger.info(
+            "watching memory",
+            metadata: [
+                "memory.limit": .stringConvertible(limit),
+                "memory.limit.source": .string(configured > 0 ? "limits.maxMemory" : "control group"),
+            ])
+        let watch = MemoryWatch(limit: limit, admission: admission, logger: logger)
+        memoryWatch = watch
+        watch.start(on: loop)
     }
 
     // MARK: Health
@@ -218,6 +242,7 @@ package final class GatewayServer: @unchecked Sendable {
         var checks = liveness().checks
         checks.append(
             .init(name: "draining", failure: isDraining.load(ordering: .relaxed) ? "shutting down" : nil))
+        checks.append(.init(name: "memory", failure: admission.isShedding ? "short; no more connections" : nil))
         // The first loop's trouble stands for all: they share one Redis.
         checks.append(.init(name: "engine", failure: engineStatuses.lazy.compactMap(\.reason).first))
         return HealthReport(checks: checks)

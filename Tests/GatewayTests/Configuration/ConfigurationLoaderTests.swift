@@ -1,9 +1,11 @@
 // What the sources say together: order, types, unknown names, features that do not exist yet, combinations.
 
+import Bytes
 import Rooms
 import Testing
 
 @testable import Gateway
+@testable import Rooms
 
 /// Loads from dictionaries and a text; nothing of the process is touched.
 func load(
@@ -83,7 +85,9 @@ func problems(
              "client": {"insecure": true, "allowAnonymous": true, "allowedOrigins": ["https://a.example", "*"],
                         "pingInterval": "30s", "pongTimeout": "250ms", "staleCloseDelay": "1m", "maxMessageSize": 2048,
                         "queueMaxSize": "2MiB", "maxRooms": 5, "maxRoomNameLength": 6, "writeTimeout": "7s",
-                        "rate": "0", "compression": false},
+                        "rate": "0", "burst": 8, "byteRate": "3KiB", "compression": false},
+             "limits": {"maxConnections": 11, "maxConnectionsPerIP": 12, "acceptRate": 13, "acceptRatePerIP": 14,
+                        "maxMemory": "1GiB"},
              "shutdown": {"drainWindow": "0s"}, "log": {"level": "trace", "format": "json"}, "demo": false,
              "rooms": {"default": {"allowSubscribeForClient": true, "maxMessageSize": "1KiB", "presence": false},
                        "namespaces": {"slow.1": {"allowPublishForAnonymous": true, "historySize": 0}, "bare": {}}}}
@@ -98,6 +102,9 @@ func problems(
         #expect(read.client.staleCloseDelay == .seconds(60) && read.client.writeTimeout == .seconds(7))
         #expect(read.client.maxMessageSize == 2048 && read.client.queueMaxSize == 2 << 20)
         #expect(read.client.maxRooms == 5 && read.client.maxRoomNameLength == 6)
+        #expect(read.client.rate == nil && read.client.burst == 8 && read.client.byteRate == 3072)
+        #expect(read.limits.maxConnections == 11 && read.limits.maxConnectionsPerIP == 12)
+        #expect(read.limits.acceptRate == 13 && read.limits.acceptRatePerIP == 14 && read.limits.maxMemory == 1 << 30)
         #expect(read.shutdown.drainWindow == .zero)
         #expect(read.log == .init(level: "trace", format: "json"))
         #expect(read.rooms.default.allowSubscribeForClient && read.rooms.default.maxMessageSize == 1024)
@@ -154,6 +161,23 @@ func problems(
         }
         let none = UnsafeRawBufferPointer(start: nil, count: 0)
         #expect(rules.options(namespace: none)?.isLimited == true && rules.limits(namespace: none) == limits)
+    }
+
+    @Test func `the limits of a connection have defaults, and "0" switches all of them off but what is set`() throws {
+        let limits = ConnectionLimits(try load().configuration.client)
+        #expect(limits.commands.isOn && limits.bytes.isOn && limits.churn.isOn)
+        let none = ConnectionLimits(try load(#"{"client": {"rate": "0"}}"#).configuration.client)
+        #expect(!none.isOn)
+        let bytes = ConnectionLimits(try load(#"{"client": {"rate": "0", "byteRate": 1024}}"#).configuration.client)
+        #expect(bytes.bytes.isOn && !bytes.commands.isOn && !bytes.churn.isOn)
+        let commands = ConnectionLimits(try load(#"{"client": {"byteRate": 0}}"#).configuration.client)
+        #expect(commands.commands.isOn && !commands.bytes.isOn)
+        // The longest message passes, again and again.
+        let client = try load(#"{"client": {"byteRate": 1, "maxMessageSize": "1MiB"}}"#).configuration.client
+        var due: UInt64 = 0
+        #expect(ConnectionLimits(client).bytes.take(&due, 1 << 20, at: MonotonicTime(nanoseconds: 1)) == 0)
+        #expect(ConnectionLimits(client).bytes.take(&due, 1 << 20, at: MonotonicTime(nanoseconds: 1)) == 0)
+        #expect(ConnectionLimits(client).bytes.take(&due, 1 << 20, at: MonotonicTime(nanoseconds: 1)) > 0)
     }
 
     @Test func `every key can be set by its variable`() throws {

@@ -29,7 +29,7 @@ import Testing
     @Test func `every setting that exists is printed, and where it was set`() throws {
         let loaded = try load(#"{"echo": true}"#, environment: ["MARTLET_PORT": "1"])
         let text = ConfigurationPrinter.json(loaded)
-        for setting in SettingTable.all where setting.isBuilt && setting.key != "engine.redis.url" {
+        for setting in SettingTable.all where setting.isBuilt && setting.value(loaded.configuration) != nil {
             let name = try #require(setting.key.split(separator: ".").last)
             #expect(text.contains("\"\(name)\": "), "\(setting.key)")
         }

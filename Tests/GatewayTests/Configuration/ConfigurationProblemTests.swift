@@ -176,9 +176,10 @@ import Testing
         return (on, off)
     }
 
-    @Test func `client.rate accepts 0 and refuses any other rate by name`() {
+    @Test func `client.rate accepts a rate, and 0 for none`() {
         #expect(problems(#"{"client": {"rate": "0"}}"#).isEmpty)
-        #expect(problems(#"{"client": {"rate": "50/s"}}"#).first?.hasPrefix("client.rate: is not built yet") ?? false)
+        #expect(problems(#"{"client": {"rate": "50/s", "burst": 1, "byteRate": "64KiB"}}"#).isEmpty)
+        #expect(problems(#"{"client": {"burst": 0}}"#).first?.hasPrefix("client.burst: must be a whole") ?? false)
         #expect(problems(#"{"client": {"rate": 0}}"#).first?.hasPrefix("client.rate: must be a rate") ?? false)
         #expect(problems(#"{"client": {"compression": true}}"#).first?.hasPrefix("client.compression: is not") ?? false)
     }

@@ -42,7 +42,7 @@ final class PipeGateway {
         self.loop = loop
         gateway = GatewayLoop(
             loop: loop, loops: [loop], settings: settings, rules: rules, engine: MemoryEngine(now: { loop.now }),
-            logger: logger, budget: ConnectionBudget(descriptors: 20_000, loops: 1))
+            logger: logger, admission: Admission(AdmissionLimits()))
         ends = Ends(loop)
         endKind = loop.register(ends)
     }

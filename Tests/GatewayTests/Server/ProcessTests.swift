@@ -7,42 +7,6 @@ import Glibc
 import TestSupport
 import Testing
 
-/// A running `martlet serve`.
-private final class MartletProcess {
-    let process: ChildProcess
-    let port: UInt16
-    let adminPort: UInt16
-
-    init(_ arguments: [String] = [], configuration: String? = nil, directory: TemporaryDirectory) throws {
-        var all = ["serve", "--insecure", "--port", "0", "--admin-port", "0", "--log-format", "json"] + arguments
-        if let configuration { all += ["--config", try directory.write("martlet.json", configuration)] }
-        process = try ChildProcess(Products.executable("martlet"), all)
-        let line = try process.line(.error) { $0.contains("listening on") }
-        let fields = try #require(MartletProcess.parse(line)["attributes"] as? [String: Any])
-        port = UInt16(clamping: fields["listen.port"] as? Int ?? 0)
-        adminPort = UInt16(clamping: fields["admin.port"] as? Int ?? 0)
-    }
-
-    static func parse(_ line: some StringProtocol) throws -> [String: Any] {
-        try #require(JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any], "\(line)")
-    }
-
-    /// Resident memory in bytes.
-    func residentBytes() throws -> Int {
-        let text = try String(contentsOfFile: "/proc/\(process.pid)/statm", encoding: .utf8)
-        let pages = text.split(separator: " ").dropFirst().first.flatMap { Int($0) }
-        return try #require(pages) * Int(sysconf(Int32(_SC_PAGESIZE)))
-    }
-
-    func count(_ what: String) throws -> Int {
-        try FileManager.default.contentsOfDirectory(atPath: "/proc/\(process.pid)/\(what)").count
-    }
-
-    func peer(_ path: String = "/connection/websocket", receiveBuffer: Int32? = nil) throws -> WebSocketPeer {
-        try WebSocketPeer(port: port, path, receiveBuffer: receiveBuffer)
-    }
-}
-
 @Suite struct ProcessTests {
     private let directory: TemporaryDirectory
 

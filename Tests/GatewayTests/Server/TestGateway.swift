@@ -26,6 +26,8 @@ final class TestGateway {
         configuration.admin.port = 0
         configuration.loops = 2
         configuration.client.insecure = true
+        // Tests say much in a short time; those of the limit set it.
+        configuration.client.rate = nil
         configuration.shutdown.drainWindow = .milliseconds(50)
         adjust(&configuration)
         return configuration
@@ -122,6 +124,7 @@ final class TestLoop {
     /// `sendBuffer` bounds what the kernel holds for each client, which by itself grows to megabytes at its own time.
     init(
         limits: LoopLimits = LoopLimits(), sendBuffer: Int32? = nil,
+        admission: Admission = Admission(AdmissionLimits()),
         settings adjust: (inout ClientSettings) -> Void = { _ in },
         rules adjustRules: (inout RoomRules) -> Void = { _ in }
     ) throws {
@@ -136,7 +139,7 @@ final class TestLoop {
         let loop = try Loop(limits: limits, metrics: registry.shard(0))
         gateway = GatewayLoop(
             loop: loop, loops: [loop], settings: settings, rules: roomRules, engine: MemoryEngine(now: { loop.now }),
-            logger: TestGateway.quiet, budget: ConnectionBudget(descriptors: 20_000, loops: 1))
+            logger: TestGateway.quiet, admission: admission)
         let address = try #require(SocketAddress(host: "127.0.0.1", port: 0))
         let listener = try Listener.bind(address, shared: false, handler: gateway.clientKind)
         port = try #require(listener.address.port)
