@@ -2,8 +2,8 @@
 // long a client that is told to wait may go on all the same. Pure integer arithmetic on moments that are handed in;
 // the state of a pace is one word. Used by LoopRooms+Limits on the loop, and by the gateway's admission.
 //
-// Not RateLimit, which is the same algorithm in the microseconds and with the clock rules of the scripts for Redis: that
-// one must agree with Redis to the last digit, this one must take many units at once and fit a word in each session.
+// Not RateLimit, which is the same algorithm in the microseconds and with the clock rules of the scripts for Redis:
+// that one must agree with Redis to the last digit, this one must take many units at once and fit a word in a session.
 
 package import Bytes
 
