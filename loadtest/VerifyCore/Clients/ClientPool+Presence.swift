@@ -56,7 +56,7 @@ extension ClientPool {
         var name = RoomNames.name(room)
         name.withUTF8 { name in
             for request in [
-                Request.presence(room: UnsafeRawBufferPointer(name)),
+                Request.presence(PresenceRequest(room: UnsafeRawBufferPointer(name))),
                 .presenceStats(room: UnsafeRawBufferPointer(name)),
             ] {
                 let command = client.makeCommand()
@@ -70,9 +70,9 @@ extension ClientPool {
     func listCame(_ client: VerifyClient, _ room: Int, _ asked: MonotonicTime, _ reply: Reply) {
         let key = ListKey(gateway: client.connectedGateway, room: room)
         switch reply {
-        case .presence(let entries):
+        case .presence(let result):
             var members: [ListedMember] = []
-            var walk = JSONCodec.Members(entries, limit: ClientPool.listLimit)
+            var walk = JSONCodec.Members(result.members, limit: ClientPool.listLimit)
             do throws(WireError) {
                 while let info = try walk.next(scratch: &entryScratch) { members.append(member(info)) }
             } catch {

@@ -38,6 +38,8 @@ package struct RigPlan: Sendable {
     package var configuration: String?
     /// Without proxies before Redis: the driver is not in the way of what is measured.
     package var isDirect = false
+    /// A gateway that is started again listens where it did before.
+    package var keepsPorts = false
     /// Event loops of a gateway.
     package var loops = 1
     /// The defect that a gateway built with mutants is to have.
@@ -225,11 +227,12 @@ package final class ClusterRig {
     /// Starts a gateway, again after an end. `poll` finds out where it listens.
     package func startGateway(_ gateway: GatewayNode) throws {
         gateway.starts += 1
+        let port = plan.keepsPorts ? gateway.clientPort : 0
         gateway.clientPort = 0
         gateway.adminPort = 0
         gateway.frozenSince = nil
         var arguments = [
-            plan.binary, "serve", "--insecure", "--port", "0", "--admin-port", "0", "--config", configPath,
+            plan.binary, "serve", "--insecure", "--port", String(port), "--admin-port", "0", "--config", configPath,
         ]
         arguments += ["--loops", "\(plan.loops)", "--log-format", "json"]
         if let port = gateway.redisProxy?.address.port ?? (plan.isEmbedded ? nil : redisPort) {
@@ -327,7 +330,7 @@ package final class ClusterRig {
     }
 
     /// Removes a folder of the rig, one level of folders deep (Redis keeps its log of appends in one).
-    private static func remove(_ folder: String, depth: Int = 0) {
+    static func remove(_ folder: String, depth: Int = 0) {
         guard let handle = opendir(folder) else { return }
         while let entry = readdir(handle) {
             let name = withUnsafePointer(to: &entry.pointee.d_name) {
