@@ -177,12 +177,11 @@ struct CrowdTests {
         plan.addresses = 3
         plan.target = "127.0.0.1:\(run.server.address(0, proxied: false)?.port ?? 0)"
         let attacker = try Attacker(run.loop, plan, givesWay: false)
-        #expect(run.turn { attacker.figures.connected >= 5 })
+        #expect(run.turn { attacker.figures.connected >= 5 && (kind != .churn || attacker.figures.answers >= 5) })
         attacker.stop()
         let attempts = attacker.figures.attempts
         for _ in 0..<5 { run.loop.turn(wait: false) }
         #expect(attacker.figures.attempts == attempts)
-        #expect(kind != .churn || run.turn { attacker.figures.answers > 0 } || attempts > 0)
     }
 }
 

@@ -22,6 +22,10 @@ final class CrowdWorker: ConnectionHandler, CrowdDelegate, LetterHandler {
     private var hasEnded = false
     var random = SeededRandom(seed: 1)
     private var tallies: [SeatTally] = []
+    /// When each client came in last.
+    private var joinedAt: [MonotonicTime] = []
+    /// So long a client stays before it may go again: a join and a leave that follow each other closely may cancel out.
+    private static let leastStay = Duration.milliseconds(500)
     /// Gateways that a client has moved on.
     private var shifts: [UInt8] = []
     /// Whether clients that the server ended come back.
@@ -102,6 +106,7 @@ final class CrowdWorker: ConnectionHandler, CrowdDelegate, LetterHandler {
         let own = share.own
         tallies = Array(repeating: SeatTally(), count: own.count)
         shifts = Array(repeating: 0, count: own.count)
+        joinedAt = Array(repeating: MonotonicTime(nanoseconds: 0), count: own.count)
         let gateways = share.gateways.compactMap(Endpoint.address)
         let crowd = Crowd(
             loop, gateways: gateways, count: own.count, seed: random.next(), delegate: self,
@@ -124,6 +129,7 @@ final class CrowdWorker: ConnectionHandler, CrowdDelegate, LetterHandler {
     func changed(_ seat: Int, isOut: Bool) {
         if isOut { tallies[seat].leaves += 1 } else { tallies[seat].joins += 1 }
         tallies[seat].isIn = !isOut
+        if !isOut { joinedAt[seat] = .now() }
         if isOut, churn != nil || away > 0 { comeBackLater(seat) }
     }
 
@@ -166,7 +172,9 @@ final class CrowdWorker: ConnectionHandler, CrowdDelegate, LetterHandler {
             // A few tries: most clients are in.
             for _ in 0..<8 {
                 let seat = Int.random(in: 0..<max(1, crowd.count), using: &random)
-                guard crowd.count > 0, crowd.isIn(seat), !isChurning.contains(seat) else { continue }
+                guard crowd.count > 0, crowd.isIn(seat), !isChurning.contains(seat),
+                    MonotonicTime.now().since(joinedAt[seat]) > CrowdWorker.leastStay
+                else { continue }
                 isChurning.insert(seat)
                 churned += 1
                 away += 1

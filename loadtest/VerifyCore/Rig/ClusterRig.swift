@@ -106,8 +106,10 @@ package final class ClusterRig {
     package private(set) var gateways: [GatewayNode] = []
     /// Whether this martlet keeps history at all.
     package private(set) var hasHistory = false
-    /// Whether it shows members and limits rates.
+    /// Whether some rooms show their members.
     package private(set) var hasPresence = false
+    /// Whether some rooms limit their rate.
+    package private(set) var hasLimits = false
     private let configPath: String
     private var redisStarts = 0
 
@@ -178,10 +180,11 @@ package final class ClusterRig {
             guard try isAccepted(text) else { throw RigFailure("check-config: a setting is not built yet") }
             return
         }
-        for features in RigFeatures.all where features.hasPresence ? plan.hasPresence : true {
+        for features in RigFeatures.all where plan.hasPresence || !(features.hasPresence || features.hasLimits) {
             guard try isAccepted(features.text(plan)) else { continue }
             hasHistory = features.hasHistory
             hasPresence = features.hasPresence
+            hasLimits = features.hasLimits
             return
         }
         throw RigFailure("check-config: even the shortest configuration is not built yet")

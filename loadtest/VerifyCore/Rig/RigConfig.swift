@@ -42,11 +42,15 @@ package enum RigRooms {
 struct RigFeatures {
     var hasHistory: Bool
     var hasPresence: Bool
+    var hasLimits: Bool
 
     /// From everything to the least.
     static let all = [
-        RigFeatures(hasHistory: true, hasPresence: true), RigFeatures(hasHistory: true, hasPresence: false),
-        RigFeatures(hasHistory: false, hasPresence: false),
+        RigFeatures(hasHistory: true, hasPresence: true, hasLimits: true),
+        RigFeatures(hasHistory: true, hasPresence: true, hasLimits: false),
+        RigFeatures(hasHistory: true, hasPresence: false, hasLimits: true),
+        RigFeatures(hasHistory: true, hasPresence: false, hasLimits: false),
+        RigFeatures(hasHistory: false, hasPresence: false, hasLimits: false),
     ]
 
     /// The configuration as JSON.
@@ -61,7 +65,7 @@ struct RigFeatures {
         let history = "\"historySize\": \(plan.historySize), \"historyTTL\": \"300s\", \"forceRecovery\": true"
         var rooms = "\"rooms\": {\"default\": {\(history)}, \"namespaces\": {"
         rooms += RoomKind.allCases.filter { $0 != .plain }.map { kind in
-            "\"\(kind.rawValue.dropLast())\": {\(history)\(hasPresence ? options(kind) : "")}"
+            "\"\(kind.rawValue.dropLast())\": {\(history)\(options(kind))}"
         }.joined(separator: ", ")
         parts.append(rooms + "}}")
         return "{" + parts.joined(separator: ", ") + "}\n"
@@ -69,11 +73,13 @@ struct RigFeatures {
 
     private func options(_ kind: RoomKind) -> String {
         func members(_ scope: String) -> String {
-            ", \"presence\": true, \"joinLeave\": true, \"presenceScope\": \"\(scope)\""
+            guard hasPresence else { return "" }
+            return ", \"presence\": true, \"joinLeave\": true, \"presenceScope\": \"\(scope)\""
                 + ", \"presenceGrace\": \"\(RigRooms.grace)s\""
         }
         func rate(_ limit: RoomLimit) -> String {
-            ", \"rate\": \"\(Int(limit.rate))/s\", \"burst\": \(Int(limit.burst))"
+            guard hasLimits else { return "" }
+            return ", \"rate\": \"\(Int(limit.rate))/s\", \"burst\": \(Int(limit.burst))"
         }
         return switch kind {
         case .plain: ""

@@ -18,7 +18,7 @@ extension RunReport {
         lines.append("")
         for invariant in Invariant.allCases {
             let count = checker.counts[invariant, default: 0]
-            let isChecked = hasPresence || (invariant != .presence && invariant != .limiter)
+            let isChecked = invariant == .presence ? hasPresence : invariant == .limiter ? hasLimits : true
             let verdict = count > 0 ? "BROKEN \(count) times" : isChecked ? "held" : "not checked"
             lines.append("  \(RunReport.padded(invariant.rawValue, 24)) \(verdict)")
         }

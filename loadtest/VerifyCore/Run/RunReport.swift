@@ -11,8 +11,10 @@ package struct RunReport {
     let plan: RunPlan
     /// Whether the rooms kept history.
     package let hasHistory: Bool
-    /// Whether some rooms showed their members and some limited their rate.
+    /// Whether some rooms showed their members.
     package let hasPresence: Bool
+    /// Whether some rooms limited their rate.
+    package let hasLimits: Bool
     let checker: Checker
     let clients: ClientFigures
     /// What each fault did.
@@ -26,6 +28,7 @@ package struct RunReport {
         plan = run.plan
         hasHistory = run.rig.hasHistory
         hasPresence = run.rig.hasPresence
+        hasLimits = run.rig.hasLimits
         checker = run.checker
         clients = run.pool.figures
         faults = run.records
@@ -56,6 +59,8 @@ package struct RunReport {
         if hasPresence {
             if figures.presenceLists == 0 { gaps.append("no list of members was shown") }
             if figures.presenceEvents == 0 { gaps.append("nobody was told of a join or leave") }
+        }
+        if hasLimits {
             if figures.limitedAcks == 0 { gaps.append("no room with a limit took anything") }
             if figures.rateRefusals == 0 { gaps.append("no room with a limit refused anything") }
         }
@@ -106,7 +111,8 @@ package struct RunReport {
     package var json: JSONText {
         .object([
             ("valid", .flag(isValid)), ("seed", .whole(plan.clients.seed)), ("command", .text(plan.command)),
-            ("history", .flag(hasHistory)), ("presence", .flag(hasPresence)), ("seconds", .number(duration.inSeconds)),
+            ("history", .flag(hasHistory)), ("presence", .flag(hasPresence)),
+            ("limits", .flag(hasLimits)), ("seconds", .number(duration.inSeconds)),
             ("mutant", plan.mutant.map { .text($0.rawValue) } ?? .null),
             ("mutant_caught", isMutantCaught.map { .flag($0) } ?? .null),
             ("vacuous", .list(vacuity.map { .text($0) })),

@@ -67,9 +67,9 @@ package final class VerifyRun {
         books.bounds = plan.bounds
         if rig.hasPresence {
             books.presence = RigRooms.presence(clients.rooms)
-            books.limits = RigRooms.limits(clients.rooms)
             books.presenceLag = books.presenceLag * plan.patience
         }
+        if rig.hasLimits { books.limits = RigRooms.limits(clients.rooms) }
         checker = Checker(books, now: began)
         pool = ClientPool(loop, directory: rig, checker: checker, plan: clients)
         readiness = ReadinessWatch(loop, rig: rig)
@@ -124,7 +124,7 @@ package final class VerifyRun {
         try rig.start()
         tell(
             "gateways are up, rooms \(rig.hasHistory ? "with" : "without") history, "
-                + "\(rig.hasPresence ? "some" : "none") with members and rates")
+                + "\(rig.hasPresence ? "some" : "none") with members, \(rig.hasLimits ? "some" : "none") with a rate")
         guard let mutant = plan.mutant else { return }
         tell("mutant \(mutant.rawValue): \(mutant.summary)")
         if mutant.isOnClientLinks {
