@@ -1,4 +1,4 @@
-// I11 by scripts: runs in which presence is the truth, however odd they look, and runs in which it is broken in one way.
+// I11 by scripts: runs in which presence is the truth, however odd they look, and runs that break it in one way each.
 
 import Bytes
 import Testing

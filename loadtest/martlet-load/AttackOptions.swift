@@ -21,8 +21,8 @@ struct AttackOptions: ParsableArguments {
 
     @Option(
         help: """
-            What attackers do once connected: connect (gone at once), silent, slowloris, bad-upgrade, garbage or churn. \
-            May be given several times: one after the other.
+            What attackers do once connected: connect (gone at once), silent, slowloris, bad-upgrade, garbage or \
+            churn. May be given several times: one after the other.
             """)
     var attack: [AttackKind] = []
 

@@ -167,7 +167,7 @@ package final class AttackBench: Bench {
             report.add("p99 ratio, \(name)", shown, "p99_ratio_\(name)", .number(ratio))
             if plan.ratioLimit > 0 {
                 must(
-                    "\(name): p99 of the good clients is at most \(JSONText.short(plan.ratioLimit)) times its calm value",
+                    "\(name): p99 of the good clients is at most \(JSONText.short(plan.ratioLimit)) × its calm value",
                     shown, holds: under.count > 0 && ratio <= plan.ratioLimit)
             }
             must("\(name): no good client is turned out", "\(phase.lost)", holds: phase.lost == 0)

@@ -1,5 +1,5 @@
-// What the benches of presence, limits and attacks share: a loop that the main thread turns, a cluster (started here, or
-// one that runs already), workers, samples of processor time, demands. Every wait has a bound; everything that was
+// What the benches of presence, limits and attacks share: a loop that the main thread turns, a cluster (started here,
+// or one that runs already), workers, samples of processor time, demands. Every wait has a bound; everything that was
 // started is ended, whatever happens.
 
 import Bytes
@@ -80,7 +80,7 @@ package class Bench {
         Signals.prepare(interrupts)
     }
 
-    /// Makes the run. Throws when the cluster cannot be set up, something takes longer than it may, or it is interrupted.
+    /// Makes the run. Throws when the cluster cannot be set up, something takes too long, or it is interrupted.
     package func run() throws -> BenchReport {
         try loop.onSignals(Bench.interrupts) { [weak self] _ in self?.isInterrupted = true }
         defer {

@@ -174,7 +174,8 @@ package final class LimitsBench: Bench, CrowdDelegate, LetterHandler {
             "all \(offered) attempts are made and answered", "\(attempts) made, \(pending.count) not answered",
             holds: attempts >= offered - plan.senders && pending.isEmpty)
         must(
-            "\(Int(wanted)) publications are accepted (rate × time + burst) ± \(JSONText.short(plan.tolerance * 100)) %",
+            "\(Int(wanted)) publications are accepted (rate × time + burst)"
+                + " ± \(JSONText.short(plan.tolerance * 100)) %",
             "\(accepted.count), \(JSONText.short(((part - 1) * 10_000).rounded() / 100)) %",
             holds: abs(part - 1) <= plan.tolerance)
         let others = refused.filter { $0.key != ErrorCode.tooManyRequests.rawValue }

@@ -140,6 +140,7 @@ extension PresenceBench {
         try compareLists("after \(plan.restarts) restarts", tallies, Array(share.gateways.indices))
         try countKeys()
         forget(tallies)
+        observers.forget(whoIsIn: true)
     }
 
     /// No keys but those of the gateways that live.

@@ -1,6 +1,6 @@
 // `martlet-load presence`: members × rooms over gateways: they join at a rate, sit still while Redis' commands are
-// counted, come and go, and leave; every list must be the truth and every join and leave be seen exactly once. Faults of
-// gateways are in PresenceBench+Faults. The main thread turns the loop; every wait has a bound.
+// counted, come and go, and leave; every list must be the truth and every join and leave be seen exactly once. Faults
+// of gateways are in PresenceBench+Faults. The main thread turns the loop; every wait has a bound.
 
 import Bytes
 import LoadCore
@@ -234,6 +234,7 @@ package final class PresenceBench: Bench {
             events.text, holds: events.isExact && (!isSteady || events.repetitions == 0))
         try compareLists(when, tallies, wanted)
         forget(tallies)
+        if !isSteady { observers.forget(whoIsIn: true) }
     }
 
     /// From here on events count.

@@ -80,11 +80,12 @@ final class PresenceObservers: CrowdDelegate {
         for seat in 0..<crowd.count { crowd.leave(seat, .close) }
     }
 
-    /// Forgets all that was seen; who is in stays known.
-    func forget() {
+    /// Forgets all that was seen; who is in stays known, unless nobody can know: where members come back by another
+    /// connection, its join may come before the leave of the one that died.
+    func forget(whoIsIn: Bool = false) {
         for gateway in sightings.indices {
             for member in sightings[gateway].keys {
-                let isIn = sightings[gateway][member]?.isIn
+                let isIn = whoIsIn ? nil : sightings[gateway][member]?.isIn
                 sightings[gateway][member] = Sighting(isIn: isIn)
             }
         }

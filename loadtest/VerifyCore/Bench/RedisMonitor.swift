@@ -62,7 +62,7 @@ final class RedisMonitor: ConnectionHandler {
         case other
     }
 
-    /// Reads `+1700000000.123456 [0 127.0.0.1:5000] "GET" "key"`, with `lua` in the place of the address inside scripts.
+    /// Reads `+1700000000.123456 [0 127.0.0.1:5000] "GET" "key"`; inside scripts `lua` stands in the address' place.
     static func read(_ line: ArraySlice<UInt8>) -> Line {
         // An address has no bracket but IPv6's own, and those are followed by a colon.
         guard line.starts(with: Array("+1".utf8)), let open = line.firstIndex(of: UInt8(ascii: "[")),

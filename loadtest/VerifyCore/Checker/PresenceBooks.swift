@@ -2,7 +2,6 @@
 // publications that a limited room took in the last half minute. Plain values that the checker owns; bounded by
 // clients × rooms, and by the connections of the run.
 
-
 /// As what the members of a room count.
 package enum PresenceScope: Sendable {
     /// Each connection by itself.

@@ -1,5 +1,5 @@
-// Who is in the rooms: what subscribers are told of joins and leaves, and the watchers, one a gateway, which ask for the
-// members of one room after the other. Part of ClientPool; on its loop. A list may have `listLimit` members.
+// Who is in the rooms: what subscribers are told of joins and leaves, and the watchers, one a gateway, which ask for
+// the members of one room after the other. Part of ClientPool; on its loop. A list may have `listLimit` members.
 
 import Bytes
 import Reactor

@@ -1,6 +1,6 @@
 // The configuration that the rig's gateways get: rooms of each kind that the checker knows, and short timeouts, so that
-// a cycle of faults fits into seconds. What a martlet has not built yet is left out, step by step. Made once, before the
-// first gateway starts.
+// a cycle of faults fits into seconds. What a martlet has not built yet is left out, step by step. Made once, before
+// the first gateway starts.
 
 /// How the rooms with members and with limits are set up: the rig configures it, the checker holds gateways to it.
 package enum RigRooms {
