@@ -5,6 +5,7 @@ import LoadCore
 import VerifyCore
 
 extension PresenceScope: ExpressibleByArgument {
+    /// The scope that `argument` names, as a namespace option names it; nil for anything else.
     public init?(argument: String) {
         switch argument {
         case "client": self = .client
