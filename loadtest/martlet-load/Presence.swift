@@ -24,13 +24,13 @@ struct Presence: ParsableCommand {
             members of every room; in the end no key may be left over.
 
               martlet-load presence --martlet .build/release/martlet
-              martlet-load presence --martlet .build/release/martlet --members 54000 --rooms 1000 --procs 3
+              martlet-load presence --martlet .build/release/martlet --members 52500 --rooms 1000 --procs 3
               martlet-load presence --martlet .build/release/martlet --churn 100
               martlet-load presence --martlet .build/release/martlet --scope user --churn 50 --way drop
               martlet-load presence --martlet .build/release/martlet --members 30000 --rooms 100 --procs 2 --kill
               martlet-load presence --martlet .build/release/martlet --freeze 6 --restarts 20
               martlet-load presence -u 127.0.0.1:8000 -u 127.0.0.1:8001 --redis 127.0.0.1:6379
-            A gateway and a process of this tool hold 18,000 members each, as far as 20,000 descriptors go. Gateways
+            A gateway and a process of this tool hold 17,500 members each, as far as 20,000 descriptors go. Gateways
             that run already need rooms with presence and joinLeave, and {"client": {"rate": "0"}}.
             Exit codes: 0 all demands were met, 1 not, 2 usage.
             """)
@@ -86,8 +86,8 @@ struct Presence: ParsableCommand {
         guard (1...1_000_000).contains(members) else { throw ValidationError("--members must be 1 to 1000000") }
         guard (1...100_000).contains(rooms) else { throw ValidationError("--rooms must be 1 to 100000") }
         guard (1...64).contains(procs) else { throw ValidationError("--procs must be 1 to 64") }
-        guard members <= procs * 18_000 else {
-            throw ValidationError("--procs \(procs): a process holds 18,000 members, so \(members) need more")
+        guard members <= procs * 17_500 else {
+            throw ValidationError("--procs \(procs): a process holds 17,500 members, so \(members) need more")
         }
         guard (0...rooms).contains(observed ?? 0) else { throw ValidationError("--observed must be 0 to --rooms") }
         guard (1...100_000).contains(openRate) else { throw ValidationError("--open-rate must be 1 to 100000") }
@@ -99,8 +99,8 @@ struct Presence: ParsableCommand {
         guard cluster.martlet != nil || !(kill || freeze > 0 || restarts > 0) else {
             throw ValidationError("--kill, --freeze and --restarts need gateways of the tool's own: --martlet")
         }
-        guard cluster.martlet == nil || members <= cluster.gateways * 18_000 else {
-            throw ValidationError("--gateways \(cluster.gateways): each holds 18,000 members")
+        guard cluster.martlet == nil || members <= cluster.gateways * 17_500 else {
+            throw ValidationError("--gateways \(cluster.gateways): each holds 17,500 members")
         }
         _ = try cluster.cluster()
     }

@@ -49,8 +49,6 @@ package final class PresenceBench: Bench {
     private static let settleLimit = Duration.seconds(15)
     /// What members had done when events were last compared; nil before the first time.
     private var base: [Int: SeatTally]?
-    /// Members of one worker: a process has 20,000 descriptors.
-    static let membersPerProcess = 18_000
 
     /// A bench of `plan` on `cluster`; `tell` gets a line for each step.
     package init(_ plan: PresencePlan, _ cluster: BenchCluster, tell: @escaping (String) -> Void) throws {

@@ -89,7 +89,7 @@ extension ClientPool {
     private func answer(_ client: VerifyClient, _ command: UInt32, _ reply: Reply) {
         if case .error(let error) = reply {
             figures.errors[error.code, default: 0] += 1
-            if isSteady(client) { onTrouble?() }
+            if isSteady(client), error.code != ErrorCode.tooManyRequests.rawValue { onTrouble?() }
         }
         if let room = client.subscribing.removeValue(forKey: command) {
             joined(client, room, reply)

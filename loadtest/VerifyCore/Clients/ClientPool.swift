@@ -68,8 +68,10 @@ package struct ClientFigures: Sendable {
 
     /// Connections that the server ended, all together.
     package var disconnects: Int { closedByServer.values.reduce(0, +) }
-    /// Error replies, all together.
-    package var errorReplies: Int { errors.values.reduce(0, +) }
+    /// Error replies, all together, without the 111 that a limited room gives in calm, too.
+    package var errorReplies: Int {
+        errors.reduce(0) { $0 + ($1.key == ErrorCode.tooManyRequests.rawValue ? 0 : $1.value) }
+    }
 }
 
 /// The clients.
