@@ -59,7 +59,7 @@ struct AttackOptions: ParsableArguments {
     @Option(help: "Its limits.acceptRatePerIP.")
     var acceptRatePerIp: Int?
 
-    @Option(help: "Its limits.maxConnectionsPerIP. The good clients come from 20 addresses, the newcomers from 10.")
+    @Option(help: "Its limits.maxConnectionsPerIP. The good clients of a process come from 10 addresses.")
     var maxConnectionsPerIp: Int?
 
     @Option(help: "Its limits.acceptRate.")
@@ -114,6 +114,10 @@ struct AttackOptions: ParsableArguments {
         plan.ratioLimit = ratioLimit
         plan.admissionLimit = admissionLimit
         plan.limits = limits
+        // Each worker of good clients has ten addresses; they stay below what is granted to one.
+        if let most = acceptRatePerIp { plan.openRate = min(1000, Double(most) * 8) }
+        if let most = acceptRate { plan.openRate = min(plan.openRate, Double(most) * 0.8 / Double(plan.goodProcesses)) }
+        plan.openRate = max(1, plan.openRate)
         var output = ClusterOptions()
         output.martlet = martlet
         output.redisServer = "redis-server"

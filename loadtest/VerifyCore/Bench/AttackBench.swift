@@ -25,6 +25,8 @@ package struct AttackBenchPlan: Sendable {
     /// Seconds of calm and of each attack.
     package var baseline = 10.0
     package var seconds = 20.0
+    /// Good clients that a worker lets join a second.
+    package var openRate = 1000.0
     /// What is demanded: the ratio of p99 and the percentage of newcomers who get in; 0 demands nothing.
     package var ratioLimit = 2.0
     package var admissionLimit = 99.9
@@ -82,9 +84,11 @@ package final class AttackBench: Bench {
             share.gateways = addresses
             fleet.tell(worker, share.line)
         }
-        fleet.tell("open 1000")
+        // Whoever is refused for the moment comes again, as an SDK does.
+        fleet.tell("returns 1")
+        fleet.tell("open \(plan.openRate)")
         let wanted = (0..<plan.goodProcesses).reduce(0) { $0 + members(of: $1) }
-        try until("the good clients to join", .seconds(Int64(60 + plan.good / 500))) {
+        try until("the good clients to join", .seconds(Int64(60 + Double(plan.good) / plan.openRate))) {
             self.fleet.progress.joined == wanted
         }
         tell("\(wanted) good clients are in \(plan.goodRooms) rooms")
