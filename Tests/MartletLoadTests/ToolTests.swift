@@ -238,6 +238,23 @@ struct FaultTests {
         #expect(run["connections.pings_answered"] == 6)
     }
 
+    @Test("good clients, newcomers and attackers are counted apart")
+    func attack() throws {
+        let server = try FaultyServer(.none)
+        defer { server.stop() }
+        let run = try ToolRun([
+            "flood", "-t", "127.0.0.1:\(server.port)", "--good", "20", "--good-rooms", "2", "--good-rate", "40",
+            "--newcomers", "20", "--baseline", "1", "--attack-seconds", "1", "--attack", "bad-upgrade",
+            "--attack-rate", "100", "--ratio-limit", "0", "--json", "-", "--quiet",
+        ])
+        #expect(run.status == 0, "\(run.text)")
+        #expect(run["good"] == 20)
+        #expect(run["delivery_baseline.count"] > 0)
+        #expect(run["delivery_bad-upgrade.count"] > 0)
+        #expect(run["newcomers_bad-upgrade.count"] > 0)
+        #expect(run["attack_bad-upgrade_attempts"] > 0)
+    }
+
     @Test("a server that is not there is a network failure")
     func absent() throws {
         let server = try FaultyServer(.none)
@@ -255,7 +272,14 @@ struct FaultTests {
             (["flood", "-t", "127.0.0.1"], "ADDRESS:PORT"), (["fanout", "--bytes", "10"], "--bytes"),
             (["echo", "--rate", "5", "--bytes", "20"], "--bytes"), (["fanout", "--publishers", "0"], "--publishers"),
             (["flood", "--pid", "999999999"], "no such process"), (["flood", "--room", "a\"b"], "--room"),
-            (["flood", "--nonsense"], "nonsense"),
+            (["flood", "--nonsense"], "nonsense"), (["presence"], "--martlet"), (["limits"], "--url"),
+            (["presence", "-u", "10.0.0.1:80"], "on this machine"),
+            (["presence", "-u", "127.0.0.1:1", "--members", "20000"], "--procs"),
+            (["presence", "-u", "127.0.0.1:1", "--kill"], "--martlet"),
+            (["presence", "--martlet", "/nowhere"], "no such program"),
+            (["limits", "-u", "127.0.0.1:1", "--rate", "0"], "--rate"),
+            (["flood", "--good", "10", "--attack-addresses", "500"], "--attack-addresses"),
+            (["flood", "--good", "10", "--attack", "nicely"], "nicely"),
         ])
     func usage(arguments: [String], hint: String) throws {
         let run = try ToolRun(arguments)

@@ -84,7 +84,8 @@ struct MutantRewriterTests {
                 }
             }
             let data = String(decoding: mark, as: UTF8.self)
-            return "{\"push\":{\"channel\":\"verify-004\",\"pub\":{\"data\":\"\(data)\",\"offset\":\(number)}}}"
+            return
+                "{\"push\":{\"channel\":\"\(RoomNames.name(4))\",\"pub\":{\"data\":\"\(data)\",\"offset\":\(number)}}}"
         }
     }
 
@@ -99,7 +100,7 @@ struct MutantRewriterTests {
         #expect(swapped != lines && swapped.sorted() == lines.sorted() || swapped.count == 2999)
         let crossed = run(.crossesRooms, lines)
         #expect(crossed.count == 3000)
-        #expect(crossed.contains { $0.contains("\"channel\":\"verify-006\"") })
+        #expect(crossed.contains { $0.contains("\"channel\":\"\(RoomNames.name(6))\"") })
     }
 
     @Test("M13 takes the errors, whatever the seed, and M1 no replies")

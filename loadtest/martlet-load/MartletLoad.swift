@@ -22,11 +22,18 @@ struct MartletLoad: ParsableCommand {
             100 rooms of 100, 800 publications a second, come what may:
               martlet-load fanout --rooms 100 --members 100 --rate 800 \\
                 --seconds 20 --json report.json
+            presence, rates and attacks, each with a cluster of its own:
+              martlet-load presence --martlet .build/release/martlet --churn 50
+              martlet-load limits --martlet .build/release/martlet
+              martlet-load flood --martlet .build/release/martlet --good 1000
 
             Exit codes: 0 clean; 1 something failed, was lost, came twice or out
             of order; 2 usage; 4 no connection.
             """,
-        subcommands: [Flood.self, Echo.self, Fanout.self, Verify.self, WorkerCommand.self])
+        subcommands: [
+            Flood.self, Echo.self, Fanout.self, Presence.self, Limits.self, Verify.self, WorkerCommand.self,
+            CrowdWorkerCommand.self,
+        ])
 
     static func main() {
         do {

@@ -83,6 +83,7 @@ extension Checker {
                 .latency, room: -1, now: now,
                 "in calm the 99th percentile from publish to delivery is \(calm.percentile(99) / 1000) ms")
         }
+        finishPresence(now: now)
         finishBounds(now: now)
         finishWindows(now: now, all: true)
     }

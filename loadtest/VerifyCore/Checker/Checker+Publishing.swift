@@ -32,6 +32,7 @@ extension Checker {
         rooms[room].publications[id.publisher][index].state = .acked
         rooms[room].publications[id.publisher][index].completedAt = now.nanoseconds
         figures.acked += 1
+        limitTook(room, sentAt: rooms[room].publications[id.publisher][index].invokedAt, now: now)
         if before == .pending {
             let record = rooms[room].publications[id.publisher][index]
             let waited = now.nanoseconds - min(record.invokedAt, now.nanoseconds)

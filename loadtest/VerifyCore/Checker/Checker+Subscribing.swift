@@ -9,6 +9,7 @@ extension Checker {
     package func subscribing(_ subscriber: Int, _ room: Int, since: Position?, now: MonotonicTime) {
         let index = cell(subscriber, room)
         subscriptions[index].since = since
+        presenceAsked(subscriber, room, now: now)
         let current = rooms[room].current
         subscriptions[index].floor =
             current >= 0
@@ -22,6 +23,7 @@ extension Checker {
     package func subscribed(_ subscriber: Int, _ room: Int, _ outcome: SubscribeOutcome, now: MonotonicTime) {
         let index = cell(subscriber, room)
         let position = outcome.position
+        presenceJoined(subscriber, room, now: now)
         log(
             outcome.recovered ? .recovered : .subscribed, room: room, who: subscriber, epoch: position.epoch,
             offset: position.offset, now: now)
@@ -166,12 +168,14 @@ extension Checker {
     package func told(_ subscriber: Int, _ room: Int, code: UInt32, now: MonotonicTime) {
         log(.told, room: room, who: subscriber, epoch: Int32(clamping: code), now: now)
         figures.told += 1
+        presenceLeft(subscriber, room, now: now)
         suspend(cell(subscriber, room))
     }
 
     /// The connection ended, from whichever side.
     package func closed(_ subscriber: Int, code: UInt16?, now: MonotonicTime) {
         log(.closed, room: -1, who: subscriber, epoch: Int32(code ?? 0), now: now)
+        presenceClosed(subscriber, now: now)
         for room in 0..<plan.rooms { suspend(cell(subscriber, room)) }
     }
 

@@ -37,6 +37,8 @@ package final class Checker {
     /// What is counted beside violations.
     package var figures = CheckerFigures()
     var gauges = GaugeBooks()
+    var presence: PresenceBooks
+    var limits: [Int: LimitBooks] = [:]
     private var recovery: (mark: Int32, since: UInt64, count: Int) = (0, .max, 0)
 
     /// A checker for `plan`; the run begins at `now`.
@@ -48,6 +50,7 @@ package final class Checker {
         rooms = (0..<plan.rooms).map { _ in RoomRecord(publications: Array(repeating: [], count: publishers)) }
         let seen = Array(repeating: PublisherView(), count: publishers)
         subscriptions = (0..<plan.rooms * plan.subscribers).map { _ in SubscriptionRecord(seen: seen) }
+        presence = PresenceBooks(subscribers: plan.subscribers, rooms: plan.rooms)
     }
 
     func cell(_ subscriber: Int, _ room: Int) -> Int { subscriber * plan.rooms + room }
@@ -83,6 +86,7 @@ package final class Checker {
             mayRenewEpoch = renewsEpochs && !losesData
         }
         if losesData { mayHaveLostData = true }
+        if mayChangeEpoch { forgetLimits() }
         log(.fault, room: -1, who: -1, epoch: Int32(phase.rawValue), now: now)
     }
 
@@ -202,6 +206,15 @@ package struct CheckerFigures: Sendable {
     package var told = 0
     /// Changes of a room's epoch.
     package var newEpochs = 0
+    /// Lists of members that gateways showed.
+    package var presenceLists = 0
+    /// Joins and leaves that observers were told.
+    package var presenceEvents = 0
+    /// Acknowledgements of rooms that have a limit.
+    package var limitedAcks = 0
+    /// Refusals with 111, and those while nothing was broken.
+    package var rateRefusals = 0
+    package var rateRefusalsInCalm = 0
     /// Histories read back at the end.
     package var historiesRead = 0
     /// From publish to delivery, by phase.

@@ -22,6 +22,12 @@ package struct CheckerPlan: Sendable {
     package var calmLatencyLimit = Duration.seconds(1)
     /// Others publish, too, so that a message is no phantom because nobody here sent it.
     package var learnsPublications = false
+    /// Rooms whose members are shown, and as what they count there.
+    package var presence: [Int: PresenceScope] = [:]
+    /// Rooms that limit how many publications they take.
+    package var limits: [Int: RoomLimit] = [:]
+    /// So long after somebody left nobody may be shown him any more: grace, lease and reaping together.
+    package var presenceLag = Duration.seconds(15)
     /// What processes may use.
     package var bounds = ResourceBounds()
     /// How long before and after a violation the room's events are shown.

@@ -22,6 +22,10 @@ package enum Invariant: String, CaseIterable, Sendable {
     case resumeHonesty = "I9 resume-honesty"
     /// Every operation completes in time, if only with an error.
     case errorVisibility = "I10 error-visibility"
+    /// Who is shown as present is there, who is there is shown, and joins and leaves tell it once each.
+    case presence = "I11 presence"
+    /// A room's rate holds over all gateways together, and what stays well below it is never refused.
+    case limiter = "I12 limiter"
     /// Memory and descriptors stay within their bounds and come back to their baseline.
     case bounds = "I13 bounds"
     /// No process ends by itself, none reports a bug.

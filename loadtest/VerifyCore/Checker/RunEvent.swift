@@ -6,6 +6,8 @@ package enum RunEventKind: UInt8, Sendable {
     case invoked, acked, refused, unknown, subscribing, subscribed, delivered, recovered, told, closed, fault, violation
     /// Redis came back with an older state of the room.
     case rolledBack
+    /// An observer was told that a subscriber joined or left.
+    case joined, left
 }
 
 /// One event.

@@ -79,6 +79,8 @@ extension ClientPool {
             send(client, Command(id: 0, request: .pong))
         case .push(let room, .publication(let publication)): deliver(client, room, publication)
         case .push(let room, .unsubscribe(let code, _)): ended(client, room, code)
+        case .push(let room, .join(let info)): memberChanged(client, room, info, isJoin: true)
+        case .push(let room, .leave(let info)): memberChanged(client, room, info, isJoin: false)
         case .push, .unknownPush: break
         case .reply(let id, let reply): answer(client, id, reply)
         }
@@ -87,17 +89,23 @@ extension ClientPool {
     private func answer(_ client: VerifyClient, _ command: UInt32, _ reply: Reply) {
         if case .error(let error) = reply {
             figures.errors[error.code, default: 0] += 1
-            if isSteady(client) { onTrouble?() }
+            if isSteady(client), error.code != ErrorCode.tooManyRequests.rawValue { onTrouble?() }
         }
         if let room = client.subscribing.removeValue(forKey: command) {
             joined(client, room, reply)
         } else if let room = client.histories.removeValue(forKey: command) {
             historyCame(client, room, reply)
+        } else if let listing = client.listings.removeValue(forKey: command) {
+            listCame(client, listing.room, listing.asked, reply)
         } else if let room = client.operations.first(where: { $0.value.command == command })?.key {
             published(client, room, reply)
         } else if case .connect(let result) = reply {
             client.patience = result.ping > 0 ? .seconds(Int64(result.ping) + 4) : .seconds(60)
             enter(client, .joined)
+            if let subscriber = client.subscriber {
+                let name = String(decoding: result.client, as: UTF8.self)
+                checker.identified(subscriber, client: name, gateway: client.connectedGateway)
+            }
             if client.subscriber == nil { client.backoff.reset() }
             greeted(client)
         } else if case .error(let error) = reply, client.stage == .greeting {

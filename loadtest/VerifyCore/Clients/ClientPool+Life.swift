@@ -59,9 +59,20 @@ extension ClientPool {
 
     private func setNotReading(_ client: VerifyClient, _ life: ClientLife) {
         client.life = life
+        doubt(client)
         guard let id = client.id else { return }
         client.isPausedForReading = true
         loop.pauseReading(id)
+    }
+
+    /// A client that does not read learns late that it was turned out.
+    private func doubt(_ client: VerifyClient) {
+        guard let subscriber = client.subscriber else { return }
+        switch client.life {
+        case .notReading(let until), .frozen(let until), .slow(let until, _):
+            checker.doubt(subscriber, until: until + .seconds(10))
+        case .live, .offline: break
+        }
     }
 
     private func wake(_ client: VerifyClient) {
@@ -113,6 +124,7 @@ extension ClientPool {
         for number in numbers {
             clients[number].life = .slow(until: until, rate: rate)
             clients[number].readCredit = 0
+            doubt(clients[number])
         }
     }
 

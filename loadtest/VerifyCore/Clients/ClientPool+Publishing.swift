@@ -81,6 +81,7 @@ extension ClientPool {
         operation.gateway = client.gateway
         operation.retryAt = nil
         client.operations[room] = operation
+        checker.attempted(room, now: loop.now)
         var data = ByteBuffer(capacity: Marker.length + 2 + padding)
         data.append(UInt8(ascii: "\""))
         let mark = Marker(
@@ -125,7 +126,9 @@ extension ClientPool {
         case .error(let error) where error.code == ErrorCode.internalError.rawValue:
             uncertain(client, operation)
         case .error(let error):
-            if error.code != ErrorCode.tooManyRequests.rawValue {
+            if error.code == ErrorCode.tooManyRequests.rawValue {
+                checker.rateRefused(room, retryAfter: error.retryAfter, now: loop.now)
+            } else {
                 checker.report(.crash, room: room, now: loop.now, "a publish that is allowed got error \(error.code)")
             }
             refused(client, operation)

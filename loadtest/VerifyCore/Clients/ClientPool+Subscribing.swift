@@ -13,6 +13,7 @@ extension ClientPool {
         case .subscriber: for room in client.rooms { subscribe(client, room) }
         case .publisher: break
         case .reader: for room in 0..<plan.rooms { askHistory(client, room) }
+        case .watcher: break
         }
     }
 
@@ -40,6 +41,7 @@ extension ClientPool {
         name.withUTF8 { name in
             epoch.withUnsafeBytes { epoch in
                 request.room = UnsafeRawBufferPointer(name)
+                request.joinLeave = checker.plan.presence[room] != nil
                 if let since {
                     request.recover = true
                     request.epoch = epoch
@@ -74,6 +76,7 @@ extension ClientPool {
                     "subscriber \(subscriber) got error \(error.code) for a room that it may join")
                 return
             }
+            checker.notSubscribed(subscriber, room, now: loop.now)
             client.retryRooms.append((room, loop.now + client.backoff.next(using: &client.random)))
         default:
             checker.report(

@@ -68,8 +68,10 @@ package struct ClientFigures: Sendable {
 
     /// Connections that the server ended, all together.
     package var disconnects: Int { closedByServer.values.reduce(0, +) }
-    /// Error replies, all together.
-    package var errorReplies: Int { errors.values.reduce(0, +) }
+    /// Error replies, all together, without the 111 that a limited room gives in calm, too.
+    package var errorReplies: Int {
+        errors.reduce(0) { $0 + ($1.key == ErrorCode.tooManyRequests.rawValue ? 0 : $1.value) }
+    }
 }
 
 /// The clients.
@@ -103,6 +105,10 @@ package final class ClientPool: ConnectionHandler {
     var scratch = ByteBuffer()
     var entryScratch = ByteBuffer()
     var histories: [(gateway: Int, room: Int)] = []
+    /// What the watchers were shown last, by gateway and room.
+    var lists: [ListKey: [ListedMember]] = [:]
+    var counts: [ListKey: (clients: Int, users: Int)] = [:]
+    var nextListed = 0
     private var opening = 0
     private var waitingToOpen: ArraySlice<Int> = []
 
@@ -133,12 +139,23 @@ package final class ClientPool: ConnectionHandler {
         for gateway in 0..<directory.gatewayCount {
             add(.reader, rooms: [], isProxied: false, isRestless: false, fixed: gateway)
         }
+        guard !checker.plan.presence.isEmpty else { return }
+        for gateway in 0..<directory.gatewayCount {
+            add(.watcher, rooms: [], isProxied: false, isRestless: false, fixed: gateway)
+        }
+        // What a fault does to a proxied link its client may not know.
+        for client in clients where client.isProxied {
+            if let subscriber = client.subscriber {
+                checker.doubt(subscriber, until: MonotonicTime(nanoseconds: .max))
+            }
+        }
     }
 
     /// Begins to connect, and to look after the clients.
     package func start() {
         for client in clients where client.role != .reader { connect(client) }
         tick()
+        watchPresence()
     }
 
     // MARK: Connecting
@@ -226,8 +243,9 @@ package final class ClientPool: ConnectionHandler {
         client.subscribed = []
         client.retryRooms = []
         client.histories = [:]
+        client.listings = [:]
         let code = client.closeCode ?? 1006
-        if !client.isOwnClose, !isFinishing || client.role != .reader {
+        if !client.isOwnClose, !isFinishing || !client.isService {
             if wasOpen {
                 figures.closedByServer[code, default: 0] += 1
                 figures.closedByGateway[client.connectedGateway, default: 0] += 1
@@ -315,11 +333,11 @@ package final class ClientPool: ConnectionHandler {
     }
 
     /// Whether everybody is connected, in all rooms, and has nothing under way.
-    package var isComplete: Bool { clients.allSatisfy { $0.role == .reader || $0.isComplete } }
+    package var isComplete: Bool { clients.allSatisfy { $0.isService || $0.isComplete } }
 
     /// Who is not, for messages.
     package var incomplete: String {
-        let waiting = clients.filter { $0.role != .reader && !$0.isComplete }
+        let waiting = clients.filter { !$0.isService && !$0.isComplete }
         return waiting.prefix(5).map {
             "\($0.role) \($0.stage) at gateway \($0.gateway), \($0.subscribed.count) of \($0.rooms.count) rooms, "
                 + "\($0.operations.count) publications under way"

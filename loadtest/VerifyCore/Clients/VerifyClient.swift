@@ -14,6 +14,8 @@ enum ClientRole: Equatable {
     case publisher(Int)
     /// Reads histories at one gateway at the end.
     case reader
+    /// Asks one gateway all the time who is in the rooms.
+    case watcher
 }
 
 /// How far a connection has come.
@@ -68,7 +70,7 @@ final class VerifyClient {
     var isProxied: Bool
     /// Comes and goes by itself.
     let isRestless: Bool
-    /// The only gateway of a reader.
+    /// The only gateway of a reader or watcher.
     let fixedGateway: Int?
 
     /// Where it connects next.
@@ -102,6 +104,8 @@ final class VerifyClient {
     var subscribed: Set<Int> = []
     var retryRooms: [(room: Int, at: MonotonicTime)] = []
     var histories: [UInt32: Int] = [:]
+    /// A watcher's questions: which room, and when it asked.
+    var listings: [UInt32: (room: Int, asked: MonotonicTime)] = [:]
     /// Operations of a publisher, by room.
     var operations: [Int: PublishOperation] = [:]
     var nextRoom = 0
@@ -126,6 +130,9 @@ final class VerifyClient {
         if case .subscriber(let number) = role { return number }
         return nil
     }
+
+    /// Neither subscribes nor publishes: nobody waits for it.
+    var isService: Bool { role == .reader || role == .watcher }
 
     var isOffline: Bool {
         if case .offline = life { return true }
@@ -152,15 +159,40 @@ final class ClientOpening {
     init(_ handshake: ClientHandshake) { self.handshake = handshake }
 }
 
+/// Kinds of rooms: the namespaces of the rig's configuration.
+package enum RoomKind: String, CaseIterable, Sendable {
+    /// History and nothing else.
+    case plain = "verify-"
+    /// With members that are shown, each connection by itself.
+    case crowds = "crowds:"
+    /// With members that are shown, each user once.
+    case people = "people:"
+    /// Takes fewer publications than publishers send.
+    case limits = "limits:"
+    /// Takes far more than they send.
+    case ampler = "ampler:"
+}
+
 /// Names of rooms; of one length, so that one can stand in the place of another.
 package enum RoomNames {
-    static let prefix = "verify-"
+    static let prefixLength = 7
     static let digits = 3
+
+    /// What kind of room number `room` is.
+    package static func kind(_ room: Int) -> RoomKind {
+        switch room % 9 {
+        case 1, 7: .people
+        case 4: .crowds
+        case 5: .limits
+        case 8: .ampler
+        default: .plain
+        }
+    }
 
     /// The name of room number `room`.
     package static func name(_ room: Int) -> String {
         let digits = String(room)
-        return prefix + String(repeating: "0", count: max(0, RoomNames.digits - digits.count)) + digits
+        return kind(room).rawValue + String(repeating: "0", count: max(0, RoomNames.digits - digits.count)) + digits
     }
 
     /// The room's key of `kind` in Redis: `m` its record, `s` its stream, `i:` what its idempotency keys begin with.
@@ -168,13 +200,13 @@ package enum RoomNames {
 
     /// The number in a room's name; nil for a foreign one.
     static func number(_ name: UnsafeRawBufferPointer) -> Int? {
-        guard name.count == prefix.utf8.count + digits else { return nil }
+        guard name.count == prefixLength + digits else { return nil }
         var value = 0
-        for (index, letter) in prefix.utf8.enumerated() where name[index] != letter { return nil }
-        for index in prefix.utf8.count..<name.count {
+        for index in prefixLength..<name.count {
             guard (48...57).contains(name[index]) else { return nil }
             value = value * 10 + Int(name[index] - 48)
         }
+        for (index, letter) in kind(value).rawValue.utf8.enumerated() where name[index] != letter { return nil }
         return value
     }
 }

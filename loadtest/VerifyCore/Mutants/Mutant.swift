@@ -13,6 +13,8 @@ package enum Mutant: String, CaseIterable, Sendable {
     case keepsTheEpoch = "M7"
     case reusesOffsets = "M8"
     case doesNotDeduplicate = "M9"
+    case neverReaps = "M10"
+    case limitsPerNode = "M11"
     case crossesRooms = "M12"
     case swallowsErrors = "M13"
     case staysDeaf = "M15"
@@ -29,6 +31,8 @@ package enum Mutant: String, CaseIterable, Sendable {
         case .keepsTheEpoch: "the epoch survives the loss of the data"
         case .reusesOffsets: "no fencing: delivered offsets are given again"
         case .doesNotDeduplicate: "a retry with a known key is published again"
+        case .neverReaps: "the members of a dead gateway stay for ever"
+        case .limitsPerNode: "each gateway limits a room by itself"
         case .crossesRooms: "one delivery of 500 arrives under the name of another room"
         case .swallowsErrors: "errors are never answered"
         case .staysDeaf: "no probe and no audit: a deaf link is not noticed"
@@ -46,6 +50,8 @@ package enum Mutant: String, CaseIterable, Sendable {
         case .skipsTheBacklog: [.resumeHonesty]
         case .keepsTheEpoch, .reusesOffsets: [.inconsistentOffset, .ackHonesty, .realTimeOrder]
         case .doesNotDeduplicate: [.duplicate]
+        case .neverReaps: [.presence]
+        case .limitsPerNode: [.limiter]
         case .crossesRooms: [.isolation]
         case .swallowsErrors: [.errorVisibility]
         case .staysDeaf: [.lost]
@@ -72,6 +78,8 @@ package enum Mutant: String, CaseIterable, Sendable {
         case .keepsTheEpoch: .single(.redisLosesData, times: 1)
         case .reusesOffsets: .scenario(.snapshot(times: 1))
         case .doesNotDeduplicate: .single(.redisFrozen, times: 2)
+        case .limitsPerNode: .calm(seconds: 15)
+        case .neverReaps: .single(.gatewayKilled, times: 1)
         case .staysDeaf: .single(.subscriptionsDeaf, times: 1)
         default: .calm(seconds: 8)
         }

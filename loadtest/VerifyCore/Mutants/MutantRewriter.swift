@@ -137,7 +137,7 @@ enum JSONPiece {
     static func room(in line: [UInt8]) -> Int? {
         guard let at = find("\"channel\":\"", in: line) else { return nil }
         let start = at + 11
-        let end = start + RoomNames.prefix.utf8.count + RoomNames.digits
+        let end = start + RoomNames.prefixLength + RoomNames.digits
         guard end <= line.count else { return nil }
         return line[start..<end].withUnsafeBytes { RoomNames.number($0) }
     }

@@ -31,7 +31,7 @@ package enum FaultName: String, CaseIterable, Sendable {
         switch self {
         case .gatewayKilled: "kill -9 of a gateway, back after 2 s"
         case .gatewayDrained: "SIGTERM to a gateway, back after its drain"
-        case .gatewayFrozen: "SIGSTOP of a gateway for 5 s"
+        case .gatewayFrozen: "SIGSTOP of a gateway for 6 s, longer than its lease"
         case .redisKilled: "kill -9 of Redis, back after 2 s"
         case .redisLosesData: "Redis loses its data"
         case .redisFrozen: "SIGSTOP of Redis for 3 s"

@@ -58,8 +58,9 @@ final class GatewayDrained: Fault {
 
 final class GatewayFrozen: Fault {
     let name = FaultName.gatewayFrozen
-    let length = Duration.seconds(5)
+    let length = Duration.seconds(6)
     private var gateway: GatewayNode?
+    var victimGateway: GatewayNode? { gateway }
     private var state = ""
 
     func inject(_ scene: Scene) {

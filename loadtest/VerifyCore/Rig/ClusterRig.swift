@@ -32,6 +32,16 @@ package struct RigPlan: Sendable {
     package var keepsFolder = false
     /// Without Redis: one gateway with its embedded engine.
     package var isEmbedded = false
+    /// Whether some rooms show their members and some limit their rate.
+    package var hasPresence = true
+    /// A configuration of the gateways in place of the rig's own.
+    package var configuration: String?
+    /// Without proxies before Redis: the driver is not in the way of what is measured.
+    package var isDirect = false
+    /// A gateway that is started again listens where it did before.
+    package var keepsPorts = false
+    /// Event loops of a gateway.
+    package var loops = 1
     /// The defect that a gateway built with mutants is to have.
     package var gatewayMutant: Mutant?
 
@@ -96,6 +106,10 @@ package final class ClusterRig {
     package private(set) var gateways: [GatewayNode] = []
     /// Whether this martlet keeps history at all.
     package private(set) var hasHistory = false
+    /// Whether some rooms show their members.
+    package private(set) var hasPresence = false
+    /// Whether some rooms limit their rate.
+    package private(set) var hasLimits = false
     private let configPath: String
     private var redisStarts = 0
 
@@ -114,7 +128,8 @@ package final class ClusterRig {
         for number in 0..<(plan.isEmbedded ? 1 : plan.gateways) {
             let seed = plan.seed &* 1000 &+ UInt64(number)
             let toRedis =
-                plan.isEmbedded ? nil : try ChaosProxy(loop, target: redisAddress, speaksRESP: true, seed: seed)
+                plan.isEmbedded || plan.isDirect
+                ? nil : try ChaosProxy(loop, target: redisAddress, speaksRESP: true, seed: seed)
             let toClients = try ChaosProxy(loop, target: nowhere, speaksRESP: false, seed: seed &+ 500)
             gateways.append(GatewayNode(number: number, redisProxy: toRedis, clientProxy: toClients))
         }
@@ -159,29 +174,35 @@ package final class ClusterRig {
         }
     }
 
-    /// History if this martlet has it. Timeouts are short, so that a cycle of faults fits into seconds.
+    /// Writes the configuration, with as much of what is wanted as this martlet knows.
     private func writeConfig() throws {
-        let common = """
-            "client": {"rate": "0", "pingInterval": "5s", "pongTimeout": "2s", "writeTimeout": "5s", \
-            "queueMaxSize": "1MiB"}, "shutdown": {"drainWindow": "3s"}
-            """
-        let rooms = """
-            "rooms": {"default": {"historySize": \(plan.historySize), "historyTTL": "300s", "forceRecovery": true}}
-            """
-        hasHistory = true
-        guard SmallFile.write("{\(common), \(rooms)}\n", to: configPath) else {
-            throw RigFailure("cannot write \(configPath)")
+        if let text = plan.configuration {
+            guard try isAccepted(text) else { throw RigFailure("check-config: a setting is not built yet") }
+            return
         }
+        for features in RigFeatures.all where plan.hasPresence || !(features.hasPresence || features.hasLimits) {
+            guard try isAccepted(features.text(plan)) else { continue }
+            hasHistory = features.hasHistory
+            hasPresence = features.hasPresence
+            hasLimits = features.hasLimits
+            return
+        }
+        throw RigFailure("check-config: even the shortest configuration is not built yet")
+    }
+
+    /// Whether the gateway knows everything in `text`; throws when it calls it wrong.
+    private func isAccepted(_ text: String) throws -> Bool {
+        guard SmallFile.write(text, to: configPath) else { throw RigFailure("cannot write \(configPath)") }
         let check = try ChildProcess(
             "check-config", [plan.binary, "check-config", "--config", configPath], logPath: folder + "/check.log")
         try wait("check-config", .seconds(10)) { !check.isRunning }
-        if check.ending == .code(0) { return }
+        if check.ending == .code(0) { return true }
         let complaint = check.newLines().joined(separator: " ")
         guard complaint.contains("not built yet") else {
             throw RigFailure("check-config: \(check.ending.map { "\($0)" } ?? "") \(complaint)")
         }
-        hasHistory = false
-        guard SmallFile.write("{\(common)}\n", to: configPath) else { throw RigFailure("cannot write \(configPath)") }
+        unlink(folder + "/check.log")
+        return false
     }
 
     /// Starts Redis, again after an end; its data stay in the folder.
@@ -209,14 +230,17 @@ package final class ClusterRig {
     /// Starts a gateway, again after an end. `poll` finds out where it listens.
     package func startGateway(_ gateway: GatewayNode) throws {
         gateway.starts += 1
+        let port = plan.keepsPorts ? gateway.clientPort : 0
         gateway.clientPort = 0
         gateway.adminPort = 0
         gateway.frozenSince = nil
         var arguments = [
-            plan.binary, "serve", "--insecure", "--port", "0", "--admin-port", "0", "--config", configPath,
+            plan.binary, "serve", "--insecure", "--port", String(port), "--admin-port", "0", "--config", configPath,
         ]
-        arguments += ["--loops", "1", "--log-format", "json"]
-        if let port = gateway.redisProxy?.address.port { arguments += ["--redis", "redis://127.0.0.1:\(port)"] }
+        arguments += ["--loops", "\(plan.loops)", "--log-format", "json"]
+        if let port = gateway.redisProxy?.address.port ?? (plan.isEmbedded ? nil : redisPort) {
+            arguments += ["--redis", "redis://127.0.0.1:\(port)"]
+        }
         if let mutant = plan.gatewayMutant {
             arguments = ["/usr/bin/env", "MARTLET_MUTANT=\(mutant.rawValue)"] + arguments
         }
@@ -309,7 +333,7 @@ package final class ClusterRig {
     }
 
     /// Removes a folder of the rig, one level of folders deep (Redis keeps its log of appends in one).
-    private static func remove(_ folder: String, depth: Int = 0) {
+    static func remove(_ folder: String, depth: Int = 0) {
         guard let handle = opendir(folder) else { return }
         while let entry = readdir(handle) {
             let name = withUnsafePointer(to: &entry.pointee.d_name) {

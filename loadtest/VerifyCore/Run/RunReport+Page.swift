@@ -18,8 +18,9 @@ extension RunReport {
         lines.append("")
         for invariant in Invariant.allCases {
             let count = checker.counts[invariant, default: 0]
-            lines.append(
-                "  \(RunReport.padded(invariant.rawValue, 24)) \(count == 0 ? "held" : "BROKEN \(count) times")")
+            let isChecked = invariant == .presence ? hasPresence : invariant == .limiter ? hasLimits : true
+            let verdict = count > 0 ? "BROKEN \(count) times" : isChecked ? "held" : "not checked"
+            lines.append("  \(RunReport.padded(invariant.rawValue, 24)) \(verdict)")
         }
         lines.append("")
         lines += musts.map { "  \($0.isHeld ? "held    " : "NOT HELD") \($0.name): \($0.measured)" }
@@ -73,6 +74,8 @@ extension RunReport {
                 + ", raw duplicates \(figures.rawDuplicates)",
             "  resumes \(figures.resumes): recovered \(figures.recovered), not \(figures.notRecovered)"
                 + "; told 2500: \(figures.told); new epochs \(figures.newEpochs)",
+            "  lists of members \(figures.presenceLists), joins and leaves told \(figures.presenceEvents)"
+                + "; limited rooms took \(figures.limitedAcks), refused \(figures.rateRefusals)",
             "  connects \(clients.connects), closed by the server "
                 + (Closures.since([:], clients.closedByServer) ?? "none") + ", errors "
                 + (clients.errors.isEmpty

@@ -11,6 +11,10 @@ package struct RunReport {
     let plan: RunPlan
     /// Whether the rooms kept history.
     package let hasHistory: Bool
+    /// Whether some rooms showed their members.
+    package let hasPresence: Bool
+    /// Whether some rooms limited their rate.
+    package let hasLimits: Bool
     let checker: Checker
     let clients: ClientFigures
     /// What each fault did.
@@ -23,6 +27,8 @@ package struct RunReport {
     init(_ run: VerifyRun, duration: Duration) {
         plan = run.plan
         hasHistory = run.rig.hasHistory
+        hasPresence = run.rig.hasPresence
+        hasLimits = run.rig.hasLimits
         checker = run.checker
         clients = run.pool.figures
         faults = run.records
@@ -35,7 +41,9 @@ package struct RunReport {
     package var vacuity: [String] {
         let figures = checker.figures
         var gaps: [String] = []
-        if clients.plannedInCalm > 0, figures.ackedInCalm * 10 < clients.plannedInCalm * 9 {
+        // What a limited room refuses is answered as it ought to be.
+        let answered = figures.ackedInCalm + figures.rateRefusalsInCalm
+        if clients.plannedInCalm > 0, answered * 10 < clients.plannedInCalm * 9 {
             gaps.append(
                 "in calm only \(figures.ackedInCalm) of \(clients.plannedInCalm) planned publications were acknowledged"
             )
@@ -47,6 +55,14 @@ package struct RunReport {
         if case .scenario = plan.profile { return gaps }
         let breaksConnections = faults.contains {
             [.reconnectStorm, .gatewayKilled, .gatewayDrained].contains($0.name)
+        }
+        if hasPresence {
+            if figures.presenceLists == 0 { gaps.append("no list of members was shown") }
+            if figures.presenceEvents == 0 { gaps.append("nobody was told of a join or leave") }
+        }
+        if hasLimits {
+            if figures.limitedAcks == 0 { gaps.append("no room with a limit took anything") }
+            if figures.rateRefusals == 0 { gaps.append("no room with a limit refused anything") }
         }
         if hasHistory {
             if breaksConnections, figures.recovered == 0 { gaps.append("nobody resumed with recovered: true") }
@@ -95,7 +111,8 @@ package struct RunReport {
     package var json: JSONText {
         .object([
             ("valid", .flag(isValid)), ("seed", .whole(plan.clients.seed)), ("command", .text(plan.command)),
-            ("history", .flag(hasHistory)), ("seconds", .number(duration.inSeconds)),
+            ("history", .flag(hasHistory)), ("presence", .flag(hasPresence)),
+            ("limits", .flag(hasLimits)), ("seconds", .number(duration.inSeconds)),
             ("mutant", plan.mutant.map { .text($0.rawValue) } ?? .null),
             ("mutant_caught", isMutantCaught.map { .flag($0) } ?? .null),
             ("vacuous", .list(vacuity.map { .text($0) })),
@@ -167,6 +184,8 @@ package struct RunReport {
             ("resumes", figures.resumes), ("recovered", figures.recovered), ("not_recovered", figures.notRecovered),
             ("stale_tops", figures.staleTops),
             ("told_2500", figures.told), ("new_epochs", figures.newEpochs), ("histories_read", figures.historiesRead),
+            ("presence_lists", figures.presenceLists), ("presence_events", figures.presenceEvents),
+            ("limited_acknowledged", figures.limitedAcks), ("rate_refusals", figures.rateRefusals),
             ("connects", clients.connects), ("failed_connects", clients.failedConnects),
             ("silent_connections", clients.silentConnections),
         ]

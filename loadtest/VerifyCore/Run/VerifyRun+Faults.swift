@@ -21,10 +21,13 @@ extension VerifyRun {
         let meter = FaultMeter(self, entry.name)
         checker.enter(.fault, losesData: fault.losesData, now: loop.now)
         fault.inject(scene)
+        let troublesRedis = Schedule.needsRedis(entry.name)
+        excusePresence(fault, troublesRedis)
         try spend(fault.length)
         meter.record.unready = readiness.firstUnready.map { $0.since(meter.record.at) }
         fault.heal(scene)
         let healed = try untilSoft(.seconds(15) * plan.patience) { fault.isHealed(scene) }
+        excusePresence(fault, troublesRedis)
         if !healed { checker.report(.errorVisibility, now: loop.now, "\(entry.name.rawValue) could not be healed") }
         try awaitRecovery(meter)
         meter.record.evidence = fault.evidence(scene)
@@ -36,6 +39,7 @@ extension VerifyRun {
             _ = try untilSoft(.seconds(5) * plan.patience) { pool.areSubscribersComplete }
         }
         checker.enter(.calm, now: loop.now)
+        if troublesRedis { checker.setEventsMayVanish(false) }
         try spend(plan.profile == .std ? .seconds(10) : .milliseconds(1200))
     }
 

@@ -32,7 +32,11 @@ package final class VerifyRun {
     /// A run of `plan`; `tell` gets a line for each step.
     package init(_ plan: RunPlan, tell: @escaping (String) -> Void = { _ in }) throws {
         var plan = plan
-        if case .scenario(let scenario) = plan.profile { scenario.make().adapt(&plan) }
+        if case .scenario(let scenario) = plan.profile {
+            // Exact limits are for rooms that do nothing else.
+            plan.rig.hasPresence = false
+            scenario.make().adapt(&plan)
+        }
         plan.recoveryLimit = plan.recoveryLimit * plan.patience
         plan.clients.answerLimit = plan.clients.answerLimit * plan.patience
         if let mutant = plan.mutant, !mutant.isOnClientLinks { plan.rig.gatewayMutant = mutant }
@@ -61,6 +65,11 @@ package final class VerifyRun {
         books.answerLimit = clients.answerLimit
         books.calmLatencyLimit = books.calmLatencyLimit * plan.patience
         books.bounds = plan.bounds
+        if rig.hasPresence {
+            books.presence = RigRooms.presence(clients.rooms)
+            books.presenceLag = books.presenceLag * plan.patience
+        }
+        if rig.hasLimits { books.limits = RigRooms.limits(clients.rooms) }
         checker = Checker(books, now: began)
         pool = ClientPool(loop, directory: rig, checker: checker, plan: clients)
         readiness = ReadinessWatch(loop, rig: rig)
@@ -113,7 +122,9 @@ package final class VerifyRun {
 
     private func prepare() throws {
         try rig.start()
-        tell("gateways are up, rooms \(rig.hasHistory ? "with" : "without") history")
+        tell(
+            "gateways are up, rooms \(rig.hasHistory ? "with" : "without") history, "
+                + "\(rig.hasPresence ? "some" : "none") with members, \(rig.hasLimits ? "some" : "none") with a rate")
         guard let mutant = plan.mutant else { return }
         tell("mutant \(mutant.rawValue): \(mutant.summary)")
         if mutant.isOnClientLinks {
@@ -170,7 +181,9 @@ package final class VerifyRun {
             }
         }
         try sampleAll()
+        try settlePresence()
         checker.finish(now: loop.now)
+        try sweepPresence()
     }
 
     /// A sample of everything, with all its answers.
