@@ -30,6 +30,8 @@ enum EngineCall {
     case exit(UInt32, ClientID, serial: UInt32)
     /// Members are said again.
     case say(UInt32, [ClientID], [UInt32])
+    /// What an incarnation of this node left in the room is taken out.
+    case sweep(UInt32, UInt32)
     /// A word about a room's members whose answer matters little: who lingers, that the keys are to be kept.
     case memberWord(UInt32)
     /// The room was put on the list of an incarnation's rooms.

@@ -62,6 +62,8 @@ struct NodePresence: ~Copyable {
     private(set) var incarnation: UInt32 = 1
     /// The name of this incarnation.
     private(set) var name: [UInt8]
+    /// The first incarnation whose sets in the rooms have not been emptied by this node itself.
+    private(set) var sweptUpTo: UInt32 = 1
     /// What this incarnation says again is to be told to nobody: nobody was told of its loss.
     private(set) var isQuiet = false
     /// The incarnation has not been seen by the registry yet, and the one before was taken for dead, or replaced.
@@ -115,6 +117,9 @@ struct NodePresence: ~Copyable {
         reaping = nil
         unsaid = rooms.indices.filter { rooms[$0] != nil }.map { UInt32($0) }
     }
+
+    /// Every room has been said under this incarnation, and is rid of what stood there under former ones.
+    mutating func allSaid() { sweptUpTo = incarnation }
 
     /// Numbers in use lie below this.
     var bound: UInt32 { UInt32(rooms.count) }

@@ -53,6 +53,9 @@ extension RedisEngine {
         case .listed(let number, let incarnation):
             listed(number, incarnation, outcome)
             releaseMembers(number)
+        case .sweep(let number, let incarnation):
+            swept(number, incarnation, outcome)
+            releaseMembers(number)
         case .memberWord(let number): releaseMembers(number)
         case .members(let listing): membersRead(listing, outcome)
         case .reapRooms(let incarnation): reapRoomsRead(incarnation, outcome)
@@ -252,7 +255,7 @@ extension EngineCall {
         case .beat: .beat
         case .audit: .audit
         case .loadScript: .script
-        case .enter, .exit, .say, .memberWord, .listed, .reapRooms, .reap, .plain: .presence
+        case .enter, .exit, .say, .sweep, .memberWord, .listed, .reapRooms, .reap, .plain: .presence
         case .members: .members
         }
     }
@@ -275,7 +278,7 @@ extension EngineCall {
         case .exit: RedisScript.exit.name
         case .memberWord: RedisScript.linger.name
         case .members: RedisScript.listMembers.name
-        case .reap: RedisScript.reap.name
+        case .reap, .sweep: RedisScript.reap.name
         case .listed, .plain: "a command on the list of a node's rooms"
         case .reapRooms: "SSCAN"
         }

@@ -47,6 +47,8 @@ extension RedisEngine {
     /// Members of one call of saying again, and calls of it that are in flight.
     private static let saidAtOnce = 64
     private static let sayingInFlight = 16
+    /// Members of one call that empties a former incarnation's set.
+    private static let sweptAtOnce = 500
     /// Bytes and members of one page of a list: so much of Redis' time is taken at once.
     private static let pageBytes = 128 * 1024
     private static let pageMembers = 1024
@@ -304,6 +306,8 @@ extension RedisEngine {
                 if clients.isEmpty {
                     state.pointee.presence.unsaid.removeLast()
                     if state.pointee.presence.options(number) != nil { list(number) }
+                    sweep(number)
+                    if state.pointee.presence.unsaid.isEmpty { state.pointee.presence.allSaid() }
                 } else if !say(number, clients, isTold: !state.pointee.presence.isQuiet) {
                     return
                 }
@@ -366,6 +370,31 @@ extension RedisEngine {
             state.pointee.presence.update(number, client) { if $0.serial == serial { $0.isDoubtful = true } }
         }
         state.pointee.presence.unsaid.append(number)
+    }
+
+    /// Empties what former incarnations left in a room, after the store has lost something: their lists of rooms, by
+    /// which a survivor would find it, may be among what is lost.
+    private func sweep(_ number: UInt32) {
+        guard state.pointee.presence.isQuiet else { return }
+        for incarnation in state.pointee.presence.sweptUpTo..<state.pointee.presence.incarnation {
+            sweep(number, incarnation)
+        }
+    }
+
+    private func sweep(_ number: UInt32, _ incarnation: UInt32) {
+        guard let options = state.pointee.presence.options(number) else { return }
+        let isSent = send(.sweep(number, incarnation), member: number) { output in
+            scope(number, options, incarnation: incarnation, isTold: false)
+                .appendReap(most: RedisEngine.sweptAtOnce, to: &output, names: settings.names)
+        }
+        if !isSent { state.pointee.presence.unsaid.append(number) }
+    }
+
+    /// A former incarnation's set in a room was emptied, or a part of it.
+    func swept(_ number: UInt32, _ incarnation: UInt32, _ outcome: CommandOutcome) {
+        guard case .reply(let reply) = outcome else { return state.pointee.presence.unsaid.append(number) }
+        guard let result = ReapResult(reply) else { return distrust() }
+        if result.left > 0 { sweep(number, incarnation) }
     }
 
     /// Whoever is said again stays; those whose connection broke are marked once more.
