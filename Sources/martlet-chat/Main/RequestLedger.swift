@@ -65,6 +65,7 @@ extension ChatEvent {
         case .message(let data): self = .note(MessageText.read(data) ?? String(decoding: data, as: UTF8.self))
         case .joined(let room, let peer): self = .note("\(peer.user) came to \(room)")
         case .left(let room, let peer): self = .note("\(peer.user) left \(room)")
+        case .limited(let room, _, let wait): self = .note("\(room) is limited for \(wait.wholeMilliseconds) ms")
         case .answered: self = .note("")
         }
     }
@@ -85,7 +86,7 @@ extension ChatEvent {
             return [.latency(milliseconds: milliseconds)] + told
         case (.ping(isAsked: true), .failure(let error)): return [.failed("ping", room: "", number: nil, error)]
         case (.who(let room), .success(.presence(let peers))):
-            let names = Set(peers.map { $0.user.isEmpty ? "guest-\($0.client.prefix(8))" : $0.user }).sorted()
+            let names = Set(peers.members.map { $0.user.isEmpty ? "guest-\($0.client.prefix(8))" : $0.user }).sorted()
             return [.note("in \(room): " + (names.isEmpty ? "nobody" : names.joined(separator: ", ")))]
         case (.who(let room), .failure(let error)): return [.failed("who", room: room, number: nil, error)]
         case (.history(let room), .success(.history(let publications, _))):
@@ -109,6 +110,7 @@ extension ChatEvent {
             case .notConnected: (0, "there is no connection now")
             case .queueFull: (0, "too many messages wait already")
             case .notJSON: (0, "not a JSON value")
+            case .cancelled: (0, "taken back")
             case .closed: (0, "the connection is closed")
             }
         if number != nil, error.isOutcomeUnknown { reason += "; it may have been published" }
