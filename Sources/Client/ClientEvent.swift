@@ -28,6 +28,9 @@ package struct ServerError: Error, Equatable, Sendable {
         }
     }
 
+    /// Whether too much was asked of the server, or of the room (111).
+    package var isLimit: Bool { code == ErrorCode.tooManyRequests.rawValue }
+
     /// Whether the same publish, sent again with the same key, may succeed: the engine is away (120), or it did not
     /// answer in time (100). A rate limit (111) is repeated as well, by a rule of its own (`PublishQueue`).
     var isWorthRepeating: Bool {

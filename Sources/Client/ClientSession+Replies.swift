@@ -106,7 +106,7 @@ extension ClientSession {
     }
 
     private mutating func publishFailed(_ room: String, _ error: ServerError, _ now: MonotonicTime) {
-        if error.code == ErrorCode.tooManyRequests.rawValue { return publishLimited(room, error, now) }
+        if error.isLimit { return publishLimited(room, error, now) }
         guard error.isWorthRepeating else {
             if let publish = publishes.answered(room) { settle(publish, .failure(.refused(error))) }
             return
