@@ -178,7 +178,7 @@ package struct ChatModel: Sendable {
         guard let place = index(of: room) else {
             let what = waits ? "it is sent then" : "it is not sent"
             return tell(
-                .problem, ShownText("slow mode in \(room): \((max(wait, 0) + 999) / 1000) s; \(what)"), in: active, time
+                .problem, ShownText("slow mode in \(room): \(Milliseconds.seconds(wait)) s; \(what)"), in: active, time
             )
         }
         let (until, over) = now.addingReportingOverflow(max(wait, 0))

@@ -145,7 +145,7 @@ package struct ChatRoom: Sendable {
     /// Seconds until the server takes more, rounded up; nil when it does.
     package func limitSeconds(at now: Int64) -> Int64? {
         guard let limitedUntil, limitedUntil > now else { return nil }
-        return (limitedUntil - now - 1) / 1000 + 1
+        return Milliseconds.seconds(limitedUntil - now)
     }
 
     private mutating func remember(_ person: ShownText) {

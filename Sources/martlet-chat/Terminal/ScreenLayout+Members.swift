@@ -20,7 +20,8 @@ extension ScreenLayout {
         }
         let space = max(height - rows.count, 0)
         // The last row is needed for the number of those who do not fit.
-        let shown = people.count > space ? max(space - 1, 0) : people.count
+        let hasMore = people.count > space || room.roster.state == .listed(isCut: true)
+        let shown = hasMore ? min(people.count, max(space - 1, 0)) : people.count
         for person in people.prefix(shown) {
             var style = nameStyle(person.name)
             if person.name == model.user { style.isBold = true }
@@ -28,7 +29,7 @@ extension ScreenLayout {
             let name = StyledRow([StyledSpan(person.name, style)]).clipped(to: max(membersColumns - 1 - count.count, 1))
             rows.append(StyledRow([StyledSpan(" ")] + name.spans + [StyledSpan(ShownText(count), .dim)]))
         }
-        if shown < people.count { rows.append(StyledRow([StyledSpan(more(room, people.count, shown), .dim)])) }
+        if hasMore { rows.append(StyledRow([StyledSpan(more(room, people.count, shown), .dim)])) }
         while rows.count < height { rows.append(StyledRow()) }
         return rows.prefix(height).map { $0.clipped(to: membersColumns) }
     }

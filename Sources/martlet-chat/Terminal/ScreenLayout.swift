@@ -184,7 +184,7 @@ package struct ScreenLayout: Sendable {
         switch model.connection {
         case .connecting: parts.append("○ connecting")
         case .connected: parts.append("● connected")
-        case .waiting(let milliseconds): parts.append("○ reconnecting in \((milliseconds + 999) / 1000) s")
+        case .waiting(let milliseconds): parts.append("○ reconnecting in \(Milliseconds.seconds(milliseconds)) s")
         case .closed: parts.append("× disconnected")
         }
         if let seconds = model.current?.limitSeconds(at: model.now) { parts.append("slow mode: \(seconds) s") }
@@ -231,6 +231,9 @@ package enum NameColor {
 
 /// A duration for people.
 package enum Milliseconds {
+    /// Whole seconds, rounded up; 0 for what is over.
+    package static func seconds(_ milliseconds: Int64) -> Int64 { milliseconds > 0 ? (milliseconds - 1) / 1000 + 1 : 0 }
+
     /// `0.4 ms`, `12 ms`.
     package static func text(_ value: Double) -> String {
         guard value.isFinite, value >= 0, value < 1e9 else { return "? ms" }
