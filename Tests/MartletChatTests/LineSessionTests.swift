@@ -84,6 +84,14 @@ struct LineSessionTests {
                 .disconnected(code: 3001, reason: "shutdown", retryMilliseconds: 250),
                 #"{"event":"disconnected","reason":"shutdown","code":3001,"retry_ms":250}"#
             ),
+            (.note("a\tb"), #"{"event":"note","text":"a\tb"}"#),
+        ]
+        for (event, line) in cases { #expect(output(.json, event) == line + "\n") }
+    }
+
+    @Test("Members and limits have their JSON form")
+    func memberJSON() {
+        let cases: [(ChatEvent, String)] = [
             (
                 .memberJoined(
                     room: "r", ChatMember(user: "ada", client: "c1", info: Array("{\"a\": \"\u{202E}\"}".utf8))),
@@ -119,7 +127,6 @@ struct LineSessionTests {
                 #"{"event":"limited","room":"r","number":3,"retry_after_ms":4000,"waits":true}"#
             ),
             (.dropped(room: "r", number: 3), #"{"event":"dropped","room":"r","number":3}"#),
-            (.note("a\tb"), #"{"event":"note","text":"a\tb"}"#),
         ]
         for (event, line) in cases { #expect(output(.json, event) == line + "\n") }
     }

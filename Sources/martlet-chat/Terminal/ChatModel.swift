@@ -197,8 +197,8 @@ package struct ChatModel: Sendable {
         if let seconds = current.limitSeconds(at: now), let until = current.limitedUntil {
             next = until - (seconds - 1) * 1000
         }
-        if showsMembers, current.isJoined, case .unavailable(let until) = current.roster.state, until > now {
-            next = min(next ?? until, until)
+        if showsMembers, current.isJoined, connection == .connected, let due = current.roster.due, due > now {
+            next = min(next ?? due, due)
         }
         return next
     }

@@ -1,5 +1,5 @@
-// One room as the screen remembers it: what was said, what is unread, who was seen, who is there, what waits to be sent.
-// Owned by `ChatModel`.
+// One room as the screen remembers it: what was said, what is unread, who was seen, who is there, what waits to be
+// sent. Owned by `ChatModel`.
 //
 // Bounded: `entriesLimit` lines (the oldest go), `peopleLimit` names (who spoke longest ago goes), `waitingLimit`
 // unanswered messages (the screen takes no more); the roster has its own bounds.

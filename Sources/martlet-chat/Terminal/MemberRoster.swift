@@ -2,8 +2,11 @@
 // Owned by `ChatRoom`; pure. What is fetched and when, the screen session decides (`isDue`).
 //
 // Some rooms tell each connection, others (scope "user") only a user's first and last one: then a user's further
-// connections go without a word. Which kind a room is, is not on the wire; it is learnt (`Scope`) from the first leave of
-// a user who, as far as we know, has other connections: one new list tells.
+// connections go without a word. Which kind a room is, is not on the wire; it is learnt (`Scope`) from the first leave
+// of a user who, as far as we know, has other connections: one new list tells.
+//
+// Joins and leaves can be missed: large rooms send none, a busy server may drop some. So the list is fetched again now
+// and then while it is on the screen (`freshness`).
 //
 // Bounded: `membersLimit` connections, `changesLimit` changes during a fetch; beyond them the list is incomplete, and
 // says so. Names are cut at `nameLimit` bytes.
@@ -16,6 +19,8 @@ package struct MemberRoster: Sendable {
     static let changesLimit = 1000
     /// Bytes of a name or of a connection's id.
     static let nameLimit = 256
+    /// How long a list is good, in milliseconds.
+    static let freshness: Int64 = 120_000
     /// The first wait after a fetch that failed; doubles up to `retryCap`.
     private static let retryBase: Int64 = 5000
     private static let retryCap: Int64 = 80_000
@@ -69,16 +74,23 @@ package struct MemberRoster: Sendable {
     /// A user who left with one connection and had others: the next list tells what that meant.
     private var suspect: Entry?
     private var retry = Self.retryBase
+    /// When the list was fetched last.
+    private var fetched: Int64 = 0
 
     /// Whether nobody is missing.
     private var isComplete: Bool { state == .listed(isCut: false) }
 
     /// Whether the list is to be fetched at `now`, in milliseconds.
     package func isDue(at now: Int64) -> Bool {
+        state == .unknown || due.map { now >= $0 } ?? false
+    }
+
+    /// When the list is to be fetched again; nil when that depends on more than the time.
+    package var due: Int64? {
         switch state {
-        case .unknown: true
-        case .unavailable(let until): now >= until
-        case .fetching, .listed, .untracked, .forbidden: false
+        case .listed: fetched + Self.freshness
+        case .unavailable(let until): until
+        case .unknown, .fetching, .untracked, .forbidden: nil
         }
     }
 
@@ -100,7 +112,9 @@ package struct MemberRoster: Sendable {
     /// The answer has come. Returns the name of a user who turned out to have left.
     mutating func take(_ answer: RosterAnswer, at now: Int64) -> ShownText? {
         switch answer {
-        case .list(let list): return replace(with: list)
+        case .list(let list):
+            fetched = now
+            return replace(with: list)
         case .untracked: state = .untracked
         case .forbidden: state = .forbidden
         case .unavailable(let wait):

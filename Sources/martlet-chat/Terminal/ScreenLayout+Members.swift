@@ -38,13 +38,15 @@ extension ScreenLayout {
         let roster = room.roster
         let text: String
         switch roster.state {
-        case .listed(isCut: false): text = roster.entries.count == 1 ? "1 member" : "\(roster.entries.count) members"
+        case .unknown where roster.entries.isEmpty, .fetching where roster.entries.isEmpty:
+            text = room.isJoined ? "members …" : "not joined"
+        case .unknown, .fetching, .listed(isCut: false):
+            text = roster.entries.count == 1 ? "1 member" : "\(roster.entries.count) members"
         case .listed(isCut: true):
             text = roster.counted.map { "\($0.users) members" } ?? "\(roster.entries.count)+ members"
         case .untracked: text = room.people.isEmpty ? "not tracked here" : "not tracked here; seen:"
         case .forbidden: text = room.people.isEmpty ? "not for you to see" : "not for you to see; seen:"
         case .unavailable: text = "not known now"
-        case .unknown, .fetching: text = room.isJoined ? "members …" : "not joined"
         }
         let width = max(membersColumns - 1, 2)
         return LineWrap.cut(text, first: width, rest: width).map { ShownText(" " + $0) }

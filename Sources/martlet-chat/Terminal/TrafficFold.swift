@@ -51,8 +51,8 @@ struct TrafficFold: Sendable {
     /// Somebody came; whoever left a moment ago has only come back.
     mutating func join(_ name: ShownText) { if !left.remove(name) { joined.add(name) } }
 
-    /// Somebody left; whoever came a moment ago was hardly here.
-    mutating func leave(_ name: ShownText) { if !joined.remove(name) { left.add(name) } }
+    /// Somebody left.
+    mutating func leave(_ name: ShownText) { left.add(name) }
 
     /// The line.
     var text: ShownText {
