@@ -192,8 +192,8 @@ package enum ClientEvent: Equatable, Sendable {
     case left(room: String, PeerInfo)
     /// The server's own message to this client: one JSON value.
     case message([UInt8])
-    /// The server takes no more publishes into the room for now. This one waits and is sent again after `retryAfter`,
-    /// those behind it after it; it has its answer then.
+    /// The server takes no more publishes into the room for now. This one waits and is sent again after `retryAfter`
+    /// or a little later, those behind it after it; it has its answer then.
     case limited(room: String, RequestID, retryAfter: Duration)
     case answered(RequestID, Result<ClientReply, ClientError>)
 }

@@ -137,7 +137,7 @@ struct PublishQueue {
 
     /// What becomes of a publish that was limited.
     enum Limited {
-        /// It is sent again after so long.
+        /// It is sent again after so long, or a little later.
         case waits(RequestID, Duration)
         /// It is taken out.
         case over(Publish)
@@ -164,7 +164,7 @@ struct PublishQueue {
         guard !isOver else { return removeHead(room).map { .over($0) } }
         lines[room]?.head = .resting(until: now + wait, isLimit: true)
         lines[room]?.limitedUntil = now + wait
-        return .waits(publish.request, wait)
+        return .waits(publish.request, error.retryAfter ?? wait)
     }
 
     /// The head of `room`'s line was not answered in time. It is sent again on the next connection.
