@@ -55,9 +55,12 @@ package final class Client: ConnectionHandler {
     /// Says goodbye for good.
     package func close() { with { $0.close(now: $1) } }
 
-    /// Enters a room; false when there are too many or the client is closed.
+    /// Enters a room; with `joinLeave` it is told who comes and goes. False when there are too many rooms or the client
+    /// is closed.
     @discardableResult
-    package func subscribe(_ room: String) -> Bool { with { $0.subscribe(room, now: $1) } }
+    package func subscribe(_ room: String, joinLeave: Bool = false) -> Bool {
+        with { $0.subscribe(room, joinLeave: joinLeave, now: $1) }
+    }
 
     /// Leaves a room.
     package func unsubscribe(_ room: String) { with { $0.unsubscribe(room, now: $1) } }
@@ -76,9 +79,19 @@ package final class Client: ConnectionHandler {
     @discardableResult
     package func ping() -> RequestID { with { $0.ping(now: $1) } }
 
-    /// Asks who is in a room.
+    /// Takes back the publishes of a room that wait; returns how many.
     @discardableResult
-    package func presence(_ room: String) -> RequestID { with { $0.presence(room, now: $1) } }
+    package func cancelPublishes(in room: String) -> Int { with { session, _ in session.cancelPublishes(in: room) } }
+
+    /// Asks who is in a room; a list with more than `limit` members is cut.
+    @discardableResult
+    package func presence(_ room: String, limit: Int = .max) -> RequestID {
+        with { $0.presence(room, limit: limit, now: $1) }
+    }
+
+    /// Asks how many are in a room.
+    @discardableResult
+    package func presenceStats(_ room: String) -> RequestID { with { $0.presenceStats(room, now: $1) } }
 
     /// Asks for a room's last publications.
     @discardableResult

@@ -28,8 +28,11 @@ package struct ServerError: Error, Equatable, Sendable {
         }
     }
 
+    /// Whether too much was asked of the server, or of the room (111).
+    package var isLimit: Bool { code == ErrorCode.tooManyRequests.rawValue }
+
     /// Whether the same publish, sent again with the same key, may succeed: the engine is away (120), or it did not
-    /// answer in time (100). A rate limit is temporary, too, but for whoever published to know.
+    /// answer in time (100). A rate limit (111) is repeated as well, by a rule of its own (`PublishQueue`).
     var isWorthRepeating: Bool {
         isTemporary && (code == ErrorCode.engineUnavailable.rawValue || code == ErrorCode.internalError.rawValue)
     }
@@ -49,6 +52,8 @@ package enum ClientError: Error, Equatable, Sendable {
     case notJSON
     /// Too much waits already.
     case queueFull
+    /// It was taken back before it was sent.
+    case cancelled
     /// The client is closed for good.
     case closed
 
@@ -57,7 +62,7 @@ package enum ClientError: Error, Equatable, Sendable {
         switch self {
         case .timeout, .connectionLost: true
         case .refused(let error): error.code == ErrorCode.internalError.rawValue
-        case .notConnected, .notJSON, .queueFull, .closed: false
+        case .notConnected, .notJSON, .queueFull, .cancelled, .closed: false
         }
     }
 }
@@ -161,7 +166,9 @@ package enum ClientReply: Equatable, Sendable {
     /// The way there and back.
     case pong(Duration)
     /// Who is in the room.
-    case presence([PeerInfo])
+    case presence(RoomMembers)
+    /// How many connections are in the room, and how many users.
+    case presenceStats(clients: UInt32, users: UInt32)
     /// What was said, and the stream's position.
     case history([RoomPublication], StreamMark?)
 }
@@ -179,9 +186,14 @@ package enum ClientEvent: Equatable, Sendable {
     /// The room cannot be subscribed. With `willRetry` it is tried again later.
     case subscribeFailed(room: String, ClientError, willRetry: Bool)
     case publication(RoomPublication)
+    /// Somebody came: this client itself too, after `subscribed`. Where the server counts users, only a user's first
+    /// connection comes and only the last one leaves.
     case joined(room: String, PeerInfo)
     case left(room: String, PeerInfo)
     /// The server's own message to this client: one JSON value.
     case message([UInt8])
+    /// The server takes no more publishes into the room for now. This one waits and is sent again after `retryAfter`
+    /// or a little later, those behind it after it; it has its answer then.
+    case limited(room: String, RequestID, retryAfter: Duration)
     case answered(RequestID, Result<ClientReply, ClientError>)
 }

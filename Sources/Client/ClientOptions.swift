@@ -25,6 +25,10 @@ package struct ClientOptions: Sendable {
     /// with the last error; with zero after the first attempt. To be kept well below the 5 minutes for which servers
     /// remember keys, so that no repetition can be published twice.
     package var publishPatience = Duration.seconds(30)
+    /// How long a publish waits for a room that takes no more (111), counted from the first such answer; then it fails
+    /// with it, and at once where the server names a longer wait. This wait does not count as `publishPatience`. With
+    /// zero, 111 fails at once.
+    package var limitPatience = Duration.seconds(600)
     /// First upper bound of the wait before a refused publish is sent again; doubles up to `publishBackoffCap`.
     package var publishBackoffBase = Duration.milliseconds(200)
     /// Largest upper bound of that wait.
@@ -51,6 +55,12 @@ package struct ClientOptions: Sendable {
     package var rooms = 1024
     /// Requests other than publishes that are unanswered; more fail with `queueFull`.
     package var requests = 1024
+    /// Members that a list of who is in a room can have; a longer one is cut, and says so.
+    package var presenceMembers = 10_000
+    /// Members that are asked for at once.
+    package var presencePage = 500
+    /// Memory of all lists that are being asked for, about; where there is no more, a list is cut.
+    package var presenceBytes = 8 << 20
     /// Largest message from the server; a larger one closes the connection with 1009.
     package var messageBytes = 4 << 20
 

@@ -123,9 +123,7 @@ extension ClientSession {
                 if case .publish(let room) = oldest.kind { publishes.unanswered(room) }
                 let end = Disconnection(cause: .network, code: 0, reason: "no reply from the server")
                 return drop(end, link: .close, now: now)
-            case .unsubscribe: break
-            case .ping(let request), .presence(let request), .history(let request, _):
-                events.append(.answered(request, .failure(.timeout)))
+            case .unsubscribe, .ping, .presence, .presenceStats, .history: fail(oldest, .timeout)
             }
         }
     }
@@ -175,13 +173,7 @@ extension ClientSession {
 
     /// Publishes stay in their queue, everything else fails.
     private mutating func releasePending(_ error: ClientError) {
-        for entry in pending {
-            switch entry.kind {
-            case .connect, .subscribe, .unsubscribe, .publish: break
-            case .ping(let request), .presence(let request), .history(let request, _):
-                events.append(.answered(request, .failure(error)))
-            }
-        }
+        for entry in pending { fail(entry, error) }
         pending = []
         publishes.interrupted()
     }

@@ -34,9 +34,14 @@ extension ClientSession {
             reply(id, now) { session, entry in
                 if case .publish(let room) = entry.kind { session.published(room, mark) }
             }
-        case .presence(let id, let peers):
+        case .presence(let id, let page):
             reply(id, now) { session, entry in
-                if case .presence(let request) = entry.kind { session.answer(request, .presence(peers)) }
+                if case .presence(let request) = entry.kind { session.add(page, to: request, now) }
+            }
+        case .presenceStats(let id, let clients, let users):
+            reply(id, now) { session, entry in
+                guard case .presenceStats(let request) = entry.kind else { return }
+                session.answer(request, .presenceStats(clients: clients, users: users))
             }
         case .history(let id, let publications, let mark):
             reply(id, now) { session, entry in
@@ -55,7 +60,8 @@ extension ClientSession {
                 // A reply without a result is an empty result.
                 case .publish(let room): session.published(room, nil)
                 case .subscribe(let room): session.activate(room, id, Entrance(), now)
-                case .presence(let request): session.answer(request, .presence([]))
+                case .presence(let request): session.add(MemberPage(), to: request, now)
+                case .presenceStats(let request): session.answer(request, .presenceStats(clients: 0, users: 0))
                 case .history(let request, _): session.answer(request, .history([], nil))
                 case .connect, .unsubscribe: break
                 }
@@ -87,18 +93,36 @@ extension ClientSession {
         events.append(.answered(request, .success(reply)))
     }
 
+    /// The command failed; so does the request that it was made for.
+    mutating func fail(_ entry: Pending, _ error: ClientError) {
+        guard let request = entry.kind.request else { return }
+        presences[request] = nil
+        events.append(.answered(request, .failure(error)))
+    }
+
     private mutating func published(_ room: String, _ mark: StreamMark?) {
         guard let publish = publishes.answered(room) else { return }
         settle(publish, .success(.published(mark)))
     }
 
     private mutating func publishFailed(_ room: String, _ error: ServerError, _ now: MonotonicTime) {
+        if error.isLimit { return publishLimited(room, error, now) }
         guard error.isWorthRepeating else {
             if let publish = publishes.answered(room) { settle(publish, .failure(.refused(error))) }
             return
         }
         let over = publishes.failed(room, .refused(error), retryAfter: error.retryAfter, now: now, using: &random)
         if let over { settle(over, .failure(over.failure ?? .refused(error))) }
+    }
+
+    /// The room takes no more for the moment: whoever published is told, and the publish waits unless that would last
+    /// too long.
+    private mutating func publishLimited(_ room: String, _ error: ServerError, _ now: MonotonicTime) {
+        switch publishes.limited(room, error, now: now, using: &random) {
+        case .waits(let request, let wait): events.append(.limited(room: room, request, retryAfter: wait))
+        case .over(let publish): settle(publish, .failure(publish.failure ?? .refused(error)))
+        case nil: break
+        }
     }
 
     /// A publish has its answer.
@@ -113,10 +137,8 @@ extension ClientSession {
             let wait = error.retryAfter.map { min($0, options.hintCap) }
             drop(end, link: .close, now: now, isFinal: !error.isTemporary, wait: wait)
         case .subscribe(let room): subscribeFailed(room, entry.id, error, now)
-        case .unsubscribe: break
         case .publish(let room): publishFailed(room, error, now)
-        case .ping(let request), .presence(let request), .history(let request, _):
-            events.append(.answered(request, .failure(.refused(error))))
+        case .unsubscribe, .ping, .presence, .presenceStats, .history: fail(entry, .refused(error))
         }
     }
 

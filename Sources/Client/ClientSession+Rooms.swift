@@ -4,8 +4,9 @@ import Bytes
 import Wire
 
 extension ClientSession {
-    mutating func add(_ room: String, _ state: Subscription.State) {
-        rooms[room] = Subscription(state: state, backoff: Backoff(base: options.backoffBase, cap: options.backoffCap))
+    mutating func add(_ room: String, _ state: Subscription.State, joinLeave: Bool = false) {
+        let backoff = Backoff(base: options.backoffBase, cap: options.backoffCap)
+        rooms[room] = Subscription(state: state, joinLeave: joinLeave, backoff: backoff)
         roomOrder.append(room)
     }
 
@@ -29,7 +30,8 @@ extension ClientSession {
             else { continue }
             let id = register(.subscribe(room: room), now)
             rooms[room]?.state = .requested(id: id, recovering: subscription.mark != nil)
-            CommandWriter.subscribe(id: id, room: room, after: subscription.mark, to: &scratch)
+            CommandWriter.subscribe(
+                id: id, room: room, after: subscription.mark, joinLeave: subscription.joinLeave, to: &scratch)
             sendScratch()
         }
         sendPublishes(now)

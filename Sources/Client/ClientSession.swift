@@ -40,10 +40,21 @@ package struct ClientSession: ~Copyable {
             case connect, unsubscribe
             case subscribe(room: String)
             case ping(RequestID)
+            /// A page of a list in `presences`.
             case presence(RequestID)
+            case presenceStats(RequestID)
             case history(RequestID, room: String)
             /// The head of the room's line in `publishes`.
             case publish(room: String)
+
+            /// The request that fails with the command; nil where something else happens then.
+            var request: RequestID? {
+                switch self {
+                case .connect, .unsubscribe, .subscribe, .publish: nil
+                case .ping(let request), .presence(let request), .presenceStats(let request), .history(let request, _):
+                    request
+                }
+            }
         }
 
         let id: UInt32
@@ -64,6 +75,8 @@ package struct ClientSession: ~Copyable {
 
         var state: State
         var isServerSide = false
+        /// Whether joins and leaves are asked for.
+        var joinLeave = false
         /// A position was given up, so that the next entrance cannot be seamless.
         var hasLostMark = false
         /// Where to go on after an interruption; nil in rooms that cannot recover.
@@ -102,6 +115,8 @@ package struct ClientSession: ~Copyable {
     /// In the order of sending, which is also that of the deadlines.
     var pending: [Pending] = []
     var publishes: PublishQueue
+    /// Lists that are being asked for.
+    var presences: [RequestID: PresenceList] = [:]
     var rooms: [String: Subscription] = [:]
     /// The keys of `rooms` in the order of joining, in which they are joined again.
     var roomOrder: [String] = []
@@ -194,12 +209,14 @@ package struct ClientSession: ~Copyable {
         drop(wish, link: .close, now: now, isFinal: true)
     }
 
-    /// Enters a room and stays in it across connections. False when the client is closed or has too many rooms.
-    package mutating func subscribe(_ room: String, now: MonotonicTime) -> Bool {
+    /// Enters a room and stays in it across connections; with `joinLeave` it is told who comes and goes, where the
+    /// server lets it know. A room that was entered before stays as it is. False when the client is closed or has too
+    /// many rooms.
+    package mutating func subscribe(_ room: String, joinLeave: Bool = false, now: MonotonicTime) -> Bool {
         guard state != .closed else { return false }
         guard rooms[room] == nil else { return true }
         guard rooms.count < options.rooms else { return false }
-        add(room, .waiting(until: nil))
+        add(room, .waiting(until: nil), joinLeave: joinLeave)
         pump(now)
         return true
     }
@@ -221,7 +238,8 @@ package struct ClientSession: ~Copyable {
 
     /// Publishes `data`, one JSON value. While there is no connection it waits. Until there is an answer it is repeated
     /// with the same idempotency key, also at another gateway, for `publishPatience`: it takes effect once where the
-    /// server keeps keys. Publishes to one room keep their order. The answer comes as an event.
+    /// server keeps keys. Publishes to one room keep their order. The answer comes as an event. Where the room is
+    /// limited (111) the publish is told so (`limited`) and waits for its time, for `limitPatience`.
     package mutating func publish(_ data: [UInt8], to room: String, now: MonotonicTime) -> RequestID {
         let request = makeRequest()
         guard state != .closed else { return failing(request, .closed) }
@@ -232,20 +250,23 @@ package struct ClientSession: ~Copyable {
         return request
     }
 
+    /// Takes back the publishes of a room that wait, be it for a connection or for a limit: each fails with
+    /// `cancelled`, or, where an attempt was made and nobody knows what became of it, with that. One that is on its way
+    /// stays. Returns how many were taken back.
+    package mutating func cancelPublishes(in room: String) -> Int {
+        let cancelled = publishes.cancel(room)
+        for publish in cancelled {
+            let error = publish.failure.flatMap { $0.isOutcomeUnknown ? $0 : nil } ?? .cancelled
+            settle(publish, .failure(error))
+        }
+        return cancelled.count
+    }
+
     /// Measures the way to the server and back.
     package mutating func ping(now: MonotonicTime) -> RequestID {
         let (request, id) = admit(now) { .ping($0) }
         guard let id else { return request }
         CommandWriter.ping(id: id, to: &scratch)
-        sendScratch()
-        return request
-    }
-
-    /// Asks who is in a room.
-    package mutating func presence(_ room: String, now: MonotonicTime) -> RequestID {
-        let (request, id) = admit(now) { .presence($0) }
-        guard let id else { return request }
-        CommandWriter.presence(id: id, room: room, to: &scratch)
         sendScratch()
         return request
     }
@@ -288,7 +309,7 @@ package struct ClientSession: ~Copyable {
     }
 
     /// A request that does not wait for a connection, and the command's id if it may be sent.
-    private mutating func admit(
+    mutating func admit(
         _ now: MonotonicTime, _ kind: (RequestID) -> Pending.Kind
     ) -> (RequestID, UInt32?) {
         let request = makeRequest()

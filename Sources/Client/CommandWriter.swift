@@ -34,8 +34,10 @@ enum CommandWriter {
     }
 
     /// `subscribe`; with a mark it asks for what came after it.
-    static func subscribe(id: UInt32, room: String, after mark: StreamMark?, to out: inout ByteBuffer) {
-        withSubscription(room, after: mark) {
+    static func subscribe(
+        id: UInt32, room: String, after mark: StreamMark?, joinLeave: Bool, to out: inout ByteBuffer
+    ) {
+        withSubscription(room, after: mark, joinLeave: joinLeave) {
             JSONCodec.append(Command(id: id, request: .subscribe($0)), to: &out)
         }
     }
@@ -60,10 +62,20 @@ enum CommandWriter {
         }
     }
 
-    /// `presence`.
-    static func presence(id: UInt32, room: String, to out: inout ByteBuffer) {
+    /// `presence`: about `limit` members from `cursor` on; empty: from the first one.
+    static func presence(id: UInt32, room: String, limit: UInt32, cursor: String, to out: inout ByteBuffer) {
+        withBytes(room, cursor) { room, cursor in
+            var request = PresenceRequest(room: room)
+            request.limit = limit
+            request.cursor = cursor
+            JSONCodec.append(Command(id: id, request: .presence(request)), to: &out)
+        }
+    }
+
+    /// `presence_stats`.
+    static func presenceStats(id: UInt32, room: String, to out: inout ByteBuffer) {
         withBytes(room, "") { room, _ in
-            JSONCodec.append(Command(id: id, request: .presence(PresenceRequest(room: room))), to: &out)
+            JSONCodec.append(Command(id: id, request: .presenceStats(room: room)), to: &out)
         }
     }
 
@@ -91,8 +103,11 @@ enum CommandWriter {
         data.withUnsafeBytes { JSONCodec.append(Command(id: 0, request: .send(data: $0)), to: &out) }
     }
 
-    private static func withSubscription(_ room: String, after mark: StreamMark?, _ body: (SubscribeRequest) -> Void) {
+    private static func withSubscription(
+        _ room: String, after mark: StreamMark?, joinLeave: Bool = false, _ body: (SubscribeRequest) -> Void
+    ) {
         var request = SubscribeRequest()
+        request.joinLeave = joinLeave
         withBytes(room, mark?.epoch ?? "") { room, epoch in
             request.room = room
             // Without it a room that keeps history would tell no position to recover from.

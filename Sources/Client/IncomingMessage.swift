@@ -38,7 +38,8 @@ enum IncomingMessage: Equatable {
     case connected(id: UInt32, Welcome)
     case subscribed(id: UInt32, Entrance)
     case published(id: UInt32, StreamMark?)
-    case presence(id: UInt32, [PeerInfo])
+    case presence(id: UInt32, MemberPage)
+    case presenceStats(id: UInt32, clients: UInt32, users: UInt32)
     case history(id: UInt32, [RoomPublication], StreamMark?)
     /// A reply that carries nothing which a client needs: to unsubscribe, ping and the like.
     case done(id: UInt32)
@@ -55,7 +56,8 @@ enum IncomingMessage: Equatable {
 
 /// Decodes text frames. Keeps its scratch memory from one to the next.
 struct IncomingDecoder: ~Copyable {
-    /// Publications, members or subscriptions in one message; more are malformed. Frames are bounded before.
+    /// Publications or subscriptions in one message; more are malformed. Members of one page; more are left out, since
+    /// a server that knows no pages may have them. Frames are bounded before.
     static let entriesLimit = 10_000
 
     private var line = ByteBuffer()
@@ -97,10 +99,11 @@ struct IncomingDecoder: ~Copyable {
         case .connect(let result): return .connected(id: id, try welcome(result))
         case .subscribe(let result): return .subscribed(id: id, try entrance(result))
         case .publish(let result): return .published(id: id, Self.mark(result.epoch, result.offset))
-        case .presence(let result): return .presence(id: id, try members(result.members))
+        case .presence(let result): return .presence(id: id, try members(result))
+        case .presenceStats(let clients, let users): return .presenceStats(id: id, clients: clients, users: users)
         case .history(let result):
             return .history(id: id, try publications(result.publications), Self.mark(result.epoch, result.offset))
-        case .unsubscribe, .presenceStats, .ping, .rpc, .refresh, .subRefresh: return .done(id: id)
+        case .unsubscribe, .ping, .rpc, .refresh, .subRefresh: return .done(id: id)
         }
     }
 
@@ -153,11 +156,17 @@ struct IncomingDecoder: ~Copyable {
         return publications
     }
 
-    private mutating func members(_ entries: EncodedEntries) throws(WireError) -> [PeerInfo] {
-        var walk = JSONCodec.Members(entries, limit: Self.entriesLimit)
-        var members: [PeerInfo] = []
-        while let next = try walk.next(scratch: &entry) { members.append(Self.peer(next)) }
-        return members
+    private mutating func members(_ result: PresenceResult) throws(WireError) -> MemberPage {
+        var walk = JSONCodec.Members(result.members, limit: Self.entriesLimit + 1)
+        var page = MemberPage(cursor: Self.text(result.cursor))
+        while let next = try walk.next(scratch: &entry) {
+            guard page.members.count < Self.entriesLimit else {
+                page.isCut = true
+                break
+            }
+            page.members.append(Self.peer(next))
+        }
+        return page
     }
 
     private static func publication(_ view: Publication, _ room: String) -> RoomPublication {

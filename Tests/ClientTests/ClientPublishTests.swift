@@ -128,7 +128,7 @@ struct ClientPublishTests {
         #expect(bench.answers == (1...3).map { .success(.published(StreamMark(epoch: "e", offset: $0))) })
     }
 
-    @Test("A server that says when to ask again is not asked before; a rate limit is told at once")
+    @Test("A server that says when to ask again is not asked before")
     func hints() throws {
         var bench = try Bench()
         bench.connect()
@@ -140,9 +140,6 @@ struct ClientPublishTests {
         #expect(bench.takeCommands().isEmpty)
         bench.pass(.milliseconds(1))
         #expect(bench.takeCommands().count == 1)
-        bench.say(#"{"id":3,"error":{"code":111,"message":"m","temporary":true,"retry_after":5000}}"#)
-        let limited = ServerError(code: 111, message: "m", isTemporary: true, retryAfter: .seconds(5))
-        #expect(bench.answers == [.failure(.refused(limited))])
     }
 
     @Test("After its time it fails with the last error, and those behind it get one attempt each")

@@ -286,7 +286,7 @@ struct ClientSessionTests {
         _ = bench.act { $0.history("r", limit: 5, now: $1) }
         #expect(
             bench.takeCommands() == [
-                #"{"id":2,"ping":{}}"#, #"{"id":3,"presence":{"channel":"r"}}"#,
+                #"{"id":2,"ping":{}}"#, #"{"id":3,"presence":{"channel":"r","limit":500}}"#,
                 #"{"id":4,"history":{"channel":"r","limit":5,"reverse":true}}"#,
             ])
         bench.pass(.milliseconds(30))

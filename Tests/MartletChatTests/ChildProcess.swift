@@ -180,16 +180,34 @@ final class ChildProcess {
 final class TestGateway {
     let process: ChildProcess
     let url: String
+    private let configuration: String
 
-    init(port: String = "0") throws {
+    /// With the members of a JSON object as configuration. `isInsecure`: everybody may do everything, and is who the
+    /// URL says.
+    init(port: String = "0", isInsecure: Bool = true, _ members: String = "") throws {
+        configuration = try Self.write("{\(members)}")
         process = try ChildProcess(
             try Product.find("martlet"),
-            ["serve", "--insecure", "--port", port, "--admin-port", "0", "--loops", "1", "--log-format", "json"],
+            ["serve", "--port", port, "--admin-port", "0", "--loops", "1", "--log-format", "json"]
+                + ["--config", configuration] + (isInsecure ? ["--insecure"] : []),
             environment: ["MARTLET_CLIENT_RATE=0"], readsErrors: true)
         let name = #""listen.port":"#
         try process.wait(for: name) { $0.contains(name) && $0.hasSuffix("\n") }
         let digits = process.text.split(separator: name).last?.prefix(while: \.isNumber) ?? ""
         url = "ws://127.0.0.1:\(digits)/connection/websocket"
+    }
+
+    deinit { unlink(configuration) }
+
+    private static func write(_ text: String) throws -> String {
+        var path = Array("/tmp/martlet-chat-test-XXXXXX".utf8CString)
+        let descriptor = mkstemp(&path)
+        guard descriptor >= 0 else { throw Missing(description: "no temporary file") }
+        defer { close(descriptor) }
+        let bytes = Array(text.utf8)
+        guard bytes.withUnsafeBytes({ Glibc.write(descriptor, $0.baseAddress, $0.count) }) == bytes.count
+        else { throw Missing(description: "the configuration cannot be written") }
+        return String(decoding: path.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
     }
 
     var port: String { String(url.split(separator: ":").last?.prefix(while: \.isNumber) ?? "") }

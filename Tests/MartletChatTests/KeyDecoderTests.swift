@@ -59,6 +59,14 @@ struct KeyDecoderTests {
         #expect(text.utf8.count == KeyDecoder.pasteLimit)
     }
 
+    @Test("Function keys of xterm, of older terminals and of the Linux console are the same")
+    func functionKeys() {
+        var decoder = KeyDecoder()
+        let keys = decoder.feed("\u{1B}OQ\u{1B}[12~\u{1B}[[B\u{1B}OP\u{1B}[15~\u{1B}[[E\u{1B}[[Zx".utf8)
+        let expected: [Key] = [2, 2, 2, 1, 5, 5].map { .function($0) } + [.text("x")]
+        #expect(keys == expected)
+    }
+
     @Test("Random bytes give the same keys however they are split")
     func random() {
         let seed = UInt64.random(in: 0...UInt64.max)

@@ -102,11 +102,12 @@ struct LineEditorTests {
             ("hello", .say("hello")), ("//quit", .say("/quit")), ("", .nothing), ("   ", .nothing),
             ("/join lobby", .join(room: "lobby")), ("/JOIN lobby ", .join(room: "lobby")), ("/part", .part(room: nil)),
             ("/part dev", .part(room: "dev")), ("/msg dev  a b ", .message(room: "dev", text: "a b")),
-            ("/ping", .ping), ("/quit", .quit), ("/help", .help), ("/reconnect", .reconnect), ("/who", .who),
+            ("/ping", .ping), ("/quit", .quit), ("/help", .help), ("/reconnect", .reconnect), ("/who", .who(room: nil)),
+            ("/who dev ", .who(room: "dev")), ("/members", .members), ("/cancel", .cancel),
             ("/history", .history),
         ]
         for (line, command) in cases { #expect(ChatCommand(line: line) == command, "\(line)") }
-        for line in ["/join", "/join a b", "/msg", "/msg dev", "/nonsense", "/", "/part a b"] {
+        for line in ["/join", "/join a b", "/msg", "/msg dev", "/nonsense", "/", "/part a b", "/who a b"] {
             guard case .mistake = ChatCommand(line: line) else {
                 Issue.record("\(line) must be refused with an explanation")
                 continue

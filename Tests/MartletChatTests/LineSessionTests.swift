@@ -89,6 +89,48 @@ struct LineSessionTests {
         for (event, line) in cases { #expect(output(.json, event) == line + "\n") }
     }
 
+    @Test("Members and limits have their JSON form")
+    func memberJSON() {
+        let cases: [(ChatEvent, String)] = [
+            (
+                .memberJoined(
+                    room: "r", ChatMember(user: "ada", client: "c1", info: Array("{\"a\": \"\u{202E}\"}".utf8))),
+                #"{"event":"member_joined","room":"r","user":"ada","client":"c1","info":{"a": "\u202e"}}"#
+            ),
+            (
+                .memberLeft(room: "r", ChatMember(user: "", client: "c1")),
+                #"{"event":"member_left","room":"r","user":"","client":"c1"}"#
+            ),
+            (
+                .members(
+                    room: "r",
+                    ChatMembers(members: [
+                        ChatMember(user: "ada", client: "1"),
+                        ChatMember(user: "bob", client: "2", info: Array("1".utf8)),
+                        ChatMember(user: "ada", client: "3"),
+                    ])),
+                #"{"event":"members","room":"r","clients":3,"users":2,"cut":false,"members":["#
+                    + #"{"user":"ada","client":"1"},{"user":"bob","client":"2","info":1},{"user":"ada","client":"3"}]}"#
+            ),
+            (
+                .members(room: "r", ChatMembers(members: [], isCut: true)),
+                #"{"event":"members","room":"r","cut":true,"members":[]}"#
+            ),
+            (
+                .members(
+                    room: "r",
+                    ChatMembers(members: [], isCut: true, counted: ChatMembers.Counts(clients: 50_000, users: 40_000))),
+                #"{"event":"members","room":"r","clients":50000,"users":40000,"cut":true,"members":[]}"#
+            ),
+            (
+                .limited(room: "r", number: 3, milliseconds: 4000, waits: true),
+                #"{"event":"limited","room":"r","number":3,"retry_after_ms":4000,"waits":true}"#
+            ),
+            (.dropped(room: "r", number: 3), #"{"event":"dropped","room":"r","number":3}"#),
+        ]
+        for (event, line) in cases { #expect(output(.json, event) == line + "\n") }
+    }
+
     @Test("People read one line per event")
     func plain() {
         let message = ChatMessage(room: "lobby", user: "", client: "0123456789", data: Array(#""hi""#.utf8))
@@ -104,6 +146,65 @@ struct LineSessionTests {
         }
     }
 
+    @Test("People read who is there, with the connections of a user together, and how many are not listed")
+    func members() {
+        func line(_ list: ChatMembers) -> String { output(.plain, .members(room: "lobby", list)) }
+        let people = ["bob", "Ada", "ada", "bob", "zoë"].enumerated().map { ChatMember(user: $1, client: "\($0)") }
+        #expect(line(ChatMembers(members: people)) == "* in lobby (4 users, 5 connections): Ada, ada, bob (2), zoë\n")
+        #expect(line(ChatMembers(members: [])) == "* in lobby (0 users): nobody\n")
+        #expect(
+            line(ChatMembers(members: [ChatMember(user: "", client: "0123456789")]))
+                == "* in lobby (1 user): guest-01234567\n")
+        let counts = ChatMembers.Counts(clients: 9, users: 8)
+        #expect(
+            line(ChatMembers(members: [], isCut: true, counted: counts))
+                == "* in lobby (8 users, 9 connections): too many to list\n")
+        #expect(
+            line(ChatMembers(members: [people[0]], isCut: true)) == "* in lobby: bob, … the list goes on\n")
+        let crowd = (0..<300).map { ChatMember(user: "u\($0 + 1000)", client: "\($0)") }
+        #expect(line(ChatMembers(members: crowd)).hasSuffix("u1199, … and 100 more\n"))
+    }
+
+    @Test("Our own coming is in the JSON and not in the text, other people's is in both")
+    func ownJoin() {
+        for (format, isTold) in [(LineSession.Format.plain, false), (.json, true)] {
+            var session = LineSession(format: format, rooms: ["lobby"])
+            session.receive(.connected(client: "me", server: ""), at: noon)
+            _ = session.takeOutput()
+            session.receive(.memberJoined(room: "lobby", ChatMember(user: "ada", client: "me")), at: noon)
+            #expect(session.takeOutput().isEmpty == !isTold)
+            session.receive(.memberJoined(room: "lobby", ChatMember(user: "ada", client: "other")), at: noon)
+            #expect(!session.takeOutput().isEmpty)
+        }
+    }
+
+    @Test("/who, /members and /cancel are for the room that is spoken in, /who also for another")
+    func roomCommands() {
+        var session = LineSession(format: .plain, rooms: ["lobby"])
+        let actions = session.feed("/who\n/who dev\n/members\n/cancel\n/part\n/who dev\n".utf8)
+        #expect(
+            actions == [
+                .who(room: "lobby"), .who(room: "dev"), .who(room: "lobby"), .cancel(room: "lobby"),
+                .part(room: "lobby"),
+                .who(room: "dev"),
+            ])
+        let refused = session.feed("/cancel\n/who\n".utf8)
+        #expect(refused.isEmpty && session.failures == 2)
+    }
+
+    @Test("A message that waits in a slow room is not settled, and one that was taken back is no failure")
+    func limits() {
+        var session = LineSession(format: .plain, rooms: ["lobby"])
+        _ = session.feed("a\n".utf8)
+        session.receive(.limited(room: "lobby", number: 1, milliseconds: 4000, waits: true), at: noon)
+        #expect(!session.isSettled)
+        #expect(
+            String(decoding: session.takeOutput(), as: UTF8.self)
+                == "* lobby is in slow mode: message 1 is sent in 4 s\n")
+        session.receive(.dropped(room: "lobby", number: 1), at: noon)
+        #expect(session.isSettled && session.failures == 0)
+    }
+
     @Test("A peer's control bytes are in no line, in neither form", arguments: [LineSession.Format.plain, .json])
     func injection(_ format: LineSession.Format) {
         let evil = "\u{1B}]0;owned\u{7}\u{1B}[2J\u{9B}31m\u{202E}\r\n{}"
@@ -113,6 +214,11 @@ struct LineSessionTests {
             .left(room: evil, code: 1, reason: evil),
             .failed(command: "x", room: evil, number: nil, code: 1, reason: evil), .note(evil),
             .disconnected(code: 1, reason: evil, retryMilliseconds: nil), .connected(client: evil, server: evil),
+            .memberJoined(room: evil, ChatMember(user: evil, client: evil + "x", info: data)),
+            .memberLeft(room: evil, ChatMember(user: evil, client: evil, info: data)),
+            .members(room: evil, ChatMembers(members: [ChatMember(user: evil, client: evil, info: data)])),
+            .limited(room: evil, number: 1, milliseconds: .max, waits: true),
+            .limited(room: evil, number: 1, milliseconds: .min, waits: false), .dropped(room: evil, number: 1),
         ]
         for event in events {
             let text = output(format, event)

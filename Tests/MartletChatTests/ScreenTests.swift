@@ -142,17 +142,20 @@ struct ScreenTests {
     func differential() {
         let seed = UInt64.random(in: 0...UInt64.max)
         var random = TestRandom(state: seed)
-        let size = TerminalSize(rows: 8, columns: 30)
+        let size = TerminalSize(rows: 8, columns: 64)
         var session = ScreenSession(user: "anna", size: size, usesColor: true)
         var terminal = TinyTerminal(size)
         let keys = [
             "a", "漢", "\u{7F}", "\u{1}", "\u{5}", "\u{1B}[D", "\r", "\u{1B}[5~", "\u{1B}[6~", "\u{1B}1", "\u{1B}2",
-            "/join x\r",
+            "/join x\r", "\u{1B}OQ",
         ]
         for step in 0..<300 {
             switch random.next() % 4 {
             case 0: session.receive(says("text \(step) 漢字", in: step % 2 == 0 ? "x" : "lobby"), at: noon)
-            case 1: _ = session.open("lobby")
+            case 1:
+                let member = ChatMember(user: "漢\(step % 7)", client: "c\(step % 9)")
+                session.receive(
+                    step % 3 == 0 ? .memberLeft(room: "x", member) : .memberJoined(room: "x", member), at: noon)
             default: _ = session.feed(keys[Int(random.next() % UInt64(keys.count))].utf8, at: noon)
             }
             terminal.play(session.render())
@@ -185,7 +188,12 @@ struct ScreenTests {
             .connecting(url: evil), .connected(client: evil, server: evil), .joined(room: evil, continuity: .fresh),
             says(evil, by: evil, in: evil), .failed(command: evil, room: evil, number: 1, code: 1, reason: evil),
             .left(room: evil, code: 1, reason: evil), .disconnected(code: 3000, reason: evil, retryMilliseconds: 5),
-            .note(evil),
+            .note(evil), .memberJoined(room: evil, ChatMember(user: evil, client: evil)),
+            .memberJoined(room: evil, ChatMember(user: "", client: evil)),
+            .memberLeft(room: evil, ChatMember(user: evil + evil, client: evil)),
+            .members(room: evil, ChatMembers(members: [ChatMember(user: evil + "y", client: evil)])),
+            .limited(room: evil, number: 1, milliseconds: 1, waits: true),
+            .limited(room: evil + "z", number: 1, milliseconds: 1, waits: true), .dropped(room: evil, number: 1),
         ]
         for event in events { session.receive(event, at: noon) }
         let bytes = session.render()
@@ -229,6 +237,7 @@ struct ScreenTests {
     @Test("Scrolling back holds its place while messages come and after a resize")
     func scrolling() {
         var session = session(8, 80)
+        _ = session.feed("/members\r".utf8, at: noon)
         for number in 0..<50 { session.receive(says("line \(number)"), at: noon) }
         #expect(rows(session)[5].hasSuffix("line 49"))
         _ = session.feed("\u{1B}[5~".utf8, at: noon)
@@ -269,8 +278,8 @@ struct ScreenTests {
         #expect(type("/join lobby\r").isEmpty, "a room that is open is only shown")
         #expect(type("/part dev\r") == [.part(room: "dev")])
         #expect(
-            type("/who\r/history\r/ping\r/reconnect\r") == [
-                .who(room: "lobby"), .history(room: "lobby"), .ping, .reconnect,
+            type("/who\r/who dev\r/history\r/ping\r/reconnect\r") == [
+                .who(room: "lobby"), .who(room: "dev"), .history(room: "lobby"), .ping, .reconnect,
             ])
         #expect(type("\u{1A}") == [.suspend])
         #expect(type("abc\u{3}").isEmpty)
@@ -309,16 +318,6 @@ struct ScreenTests {
         #expect(rows(session)[8].contains("disconnected"))
     }
 
-    @Test("A wide screen lists the people seen, the latest speaker first")
-    func members() {
-        var session = session(8, 100)
-        session.receive(says("x", by: "bob"), at: noon)
-        session.receive(says("y", by: "carol"), at: noon)
-        let shown = rows(session)
-        #expect(shown[1].hasSuffix("│ seen here"))
-        #expect(shown[2].hasSuffix("│ carol"))
-        #expect(shown[3].hasSuffix("│ bob"))
-    }
 }
 
 extension String {

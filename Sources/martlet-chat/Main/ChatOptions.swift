@@ -35,6 +35,12 @@ struct ChatOptions: ParsableCommand {
     @Flag(help: "Stay and listen after the end of the input (line modes).")
     var listen = false
 
+    @Flag(help: "Print who is in each --room, and end (lines or --json).")
+    var who = false
+
+    @Flag(help: "Do not ask who comes and goes.")
+    var noJoins = false
+
     @Option(help: "Seconds to wait for the first connection in the line modes; 0 waits for ever.")
     var connectTimeout: UInt16 = 10
 
@@ -54,6 +60,7 @@ struct ChatOptions: ParsableCommand {
     }
 
     mutating func validate() throws {
+        if who, listen { throw ValidationError("--who prints and ends; it cannot --listen") }
         if retryFor > Self.longestRetry {
             throw ValidationError(
                 "--retry-for is \(Self.longestRetry) at most: gateways know a repeated message again for 5 minutes")
@@ -75,12 +82,16 @@ struct ChatOptions: ParsableCommand {
           tail -f app.log | martlet-chat --json --room logs
           martlet-chat --json --listen --room ops < /dev/null
 
+        Who is there, once; the room is entered only if it tells nobody else:
+          martlet-chat --who --json --room lobby < /dev/null
+
         With several gateways of one cluster it begins at a random one and goes on to the next one when a connection is
         lost or cannot be made. In rooms that keep history nothing is missed on the way and nothing is shown twice:
           martlet-chat --url ws://chat1:8000/connection/websocket --url ws://chat2:8000/connection/websocket
 
         SCREEN
           Enter send · Up/Down history · Tab complete names and commands · PgUp/PgDn scroll · Alt-1..9 rooms
+          F2 member list (from 60 columns on) · Esc drop what waits
           Ctrl-A/E begin/end · Ctrl-W/U/K delete · Ctrl-Y put back · Ctrl-L redraw · Ctrl-Z suspend · Ctrl-C clear, quit
 
         COMMANDS
@@ -94,6 +105,14 @@ struct ChatOptions: ParsableCommand {
                                    (some messages may be missing: load what you show anew)
           {"event":"left","room","code","reason"}    code 0: your own wish
           {"event":"message","room","user","client","text"?,"data","offset"?}
+          {"event":"member_joined","room","user","client","info"?}   somebody came; also yourself
+          {"event":"member_left","room","user","client","info"?}     where users are tracked, only a user's first
+                                   connection comes and only the last one leaves
+          {"event":"members","room","clients"?,"users"?,"cut","members":[{"user","client","info"?}]}   answers /who;
+                                   "cut": there are more than these (10,000 at most are listed)
+          {"event":"limited","room","number","retry_after_ms","waits"}   slow mode: with "waits" true the message is
+                                   sent then, else it has failed
+          {"event":"dropped","room","number"}         /cancel took the message back
           {"event":"published","room","number","offset"?,"epoch"?}  the gateway keeps your message; number counts from 1
           {"event":"error","command","reason","code","room"?,"number"?}
           {"event":"latency","milliseconds"}
@@ -103,7 +122,9 @@ struct ChatOptions: ParsableCommand {
 
         It reconnects by itself and enters its rooms again. A message that was not answered, or that the gateway cannot
         keep for the moment (100, 120), is repeated with the same key for --retry-for seconds, so that it is published
-        once; those behind it in the same room wait. In a room without history what was said during an outage is lost.
+        once; those behind it in the same room wait. Where a room takes no more for now (111, slow mode), the message
+        and those behind it wait as long as the gateway says, up to 10 minutes each; with --retry-for 0 not at all. In a
+        room without history what was said during an outage is lost.
         At the end of the input it waits until everything is answered.
 
         EXIT CODES

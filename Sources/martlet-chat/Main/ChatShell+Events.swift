@@ -1,5 +1,6 @@
 // What the client library tells, and what that means for the program: shown, counted, or the end.
 
+import Bytes
 import ChatTerminal
 import Client
 import Reactor
@@ -13,13 +14,25 @@ extension ChatShell: ClientDelegate {
         switch event {
         case .answered(let request, let result):
             guard let purpose = requests.take(request) else { return }
+            progressed()
+            if answerMembers(purpose, result) { break }
             for event in ChatEvent.answers(to: purpose, result, isScreen: screen != nil) { tell(event) }
-        case .joined, .left: break  // asked for by nobody yet
+        case .limited(let room, let request, let wait):
+            guard case .publish(_, let number)? = requests.purpose(of: request) else { return }
+            progressed(wait)
+            tell(.limited(room: room, number: number, milliseconds: wait.wholeMilliseconds, waits: true))
         case .connected:
             isConnected = true
             wasConnected = true
             tell(ChatEvent(event))
             measure()
+            whoIsThere()
+        case .subscribed(let room, _):
+            tell(ChatEvent(event))
+            whoIsThere(afterEntering: room)
+        case .subscribeFailed(let room, let error, let willRetry):
+            tell(ChatEvent(event))
+            if !willRetry, survey != nil { whoFailed(room, error) }
         case .disconnected(let last):
             isConnected = false
             tell(ChatEvent(event))

@@ -17,6 +17,8 @@ final class ChatShell {
     private static let unansweredLimit = 500
     /// How long an ESC waits for the rest of a sequence.
     private static let escapeTimeout = Duration.milliseconds(50)
+    /// Members that the list beside the messages asks for; of more it shows the first ones and a number.
+    private static let rosterLimit = 1000
     /// What /history asks for.
     private static let historyLines = 20
 
@@ -31,18 +33,23 @@ final class ChatShell {
     var isConnected = false
     var wasConnected = false
     var measurement: TimerToken?
+    /// What is left of `--who`; nil without it.
+    var survey: Survey?
     /// One line for stderr at the end: what went wrong and how to mend it.
     private(set) var lastWords: String?
     private(set) var isEnding = false
     private var status = ExitStatus.done
     private let registry: MetricRegistry
-    private let rooms: [String]
-    private let options: ChatOptions
+    let rooms: [String]
+    let options: ChatOptions
     /// The gateways, for people.
     private let urls: String
     /// How long the end of the input waits for answers: as long as a message is repeated, and for the last answer.
     private let answersTimeout: Duration
     private var pump: InputPump?
+    /// When the end of the input has waited long enough for answers; nil while nothing waits.
+    private var answersDue: MonotonicTime?
+    private var tick: (token: TimerToken, at: Int64)?
     /// Whether the pump has been asked for a chunk that has not come yet.
     private var isReading = false
     private var inputEnded = false
@@ -59,6 +66,7 @@ final class ChatShell {
         answersTimeout = max(.seconds(30), settings.publishPatience + settings.requestTimeout)
         rooms = options.room.isEmpty ? ["lobby"] : options.room
         self.options = options
+        if options.who { survey = Survey(rooms) }
         if usesScreen {
             let user = options.user ?? Main.environment("USER") ?? ""
             screen = ScreenSession(user: user, size: Self.terminalSize(), usesColor: usesColor)
@@ -94,7 +102,7 @@ final class ChatShell {
         pump = try InputPump(loop) { chunk in shell.value.input(chunk) }
         for room in rooms {
             _ = screen?.open(room)
-            if !client.subscribe(room) { tell(.note("too many rooms: \(room) is left out")) }
+            if survey == nil, !enter(room) { tell(.note("too many rooms: \(room) is left out")) }
         }
         client.connect()
         if lines != nil, options.connectTimeout > 0 {
@@ -102,6 +110,7 @@ final class ChatShell {
                 if !wasConnected { end(.network, "no connection to \(urls) in \(options.connectTimeout) s") }
             }
         }
+        if survey != nil { awaitAnswers() }
         // On the screen one can type before there is a connection; lines wait in their pipe until it stands.
         if screen != nil { readMore() }
     }
@@ -135,9 +144,11 @@ final class ChatShell {
 
     private func keys(_ chunk: [UInt8]?) {
         guard let chunk else { return end(.done) }  // the terminal is gone
+        screen?.advance(to: milliseconds)
         let actions = screen?.feed(chunk, at: Self.localTime()) ?? []
         needsDrawing = true
         perform(actions)
+        timePasses()
         if screen?.isWaitingForKey == true {
             loop.schedule(after: Self.escapeTimeout) { [unowned self] in
                 needsDrawing = true
@@ -150,7 +161,7 @@ final class ChatShell {
     /// Takes lines while the client takes messages; asks for more input when all are taken. What is asked before there
     /// is a connection waits for it.
     func takeLines() {
-        guard lines != nil, wasConnected else { return }
+        guard lines != nil, wasConnected, survey == nil else { return }
         while !backlog.isEmpty, client.unanswered < Self.unansweredLimit, !isEnding {
             let end = backlog.firstIndex(of: 0x0A).map { $0 + 1 } ?? backlog.count
             let line = Array(backlog[..<end])
@@ -166,10 +177,25 @@ final class ChatShell {
         isFinishing = true
         perform(lines?.finish() ?? [])
         guard !options.listen else { return }
-        loop.schedule(after: answersTimeout) { [unowned self] in
-            end(.network, "messages were not answered within \(answersTimeout.wholeMilliseconds / 1000) s")
-        }
+        awaitAnswers()
         endIfSettled()
+    }
+
+    /// Ends the program when nothing is answered any more.
+    private func awaitAnswers() {
+        if answersDue == nil { answersDue = loop.now + answersTimeout }
+        guard let answersDue else { return }
+        loop.schedule(after: max(answersDue.since(loop.now), .zero)) { [unowned self] in
+            guard let due = self.answersDue, loop.now < due else {
+                return end(.network, "no answer within \(answersTimeout.wholeMilliseconds / 1000) s")
+            }
+            awaitAnswers()
+        }
+    }
+
+    /// There was an answer, or the word that it takes `wait` until there can be one.
+    func progressed(_ wait: Duration = .zero) {
+        if let due = answersDue { answersDue = max(due, loop.now + wait + answersTimeout) }
     }
 
     private func endIfSettled() {
@@ -188,12 +214,14 @@ final class ChatShell {
 
     private func perform(_ action: ChatAction) {
         switch action {
-        case .join(let room): if !client.subscribe(room) { tell(.note("too many rooms")) }
+        case .join(let room): if !enter(room) { tell(.note("too many rooms")) }
         case .part(let room): client.unsubscribe(room)
         case .publish(let room, let text, let number):
             issue(.publish(room: room, number: number)) { client.publish(MessageText.write(text), to: room) }
         case .ping: issue(.ping(isAsked: true)) { client.ping() }
+        case .cancel(let room): cancel(room)
         case .who(let room): issue(.who(room: room)) { client.presence(room) }
+        case .roster(let room): issue(.roster(room: room)) { client.presence(room, limit: Self.rosterLimit) }
         case .history(let room): issue(.history(room: room)) { client.history(room, limit: Self.historyLines) }
         case .reconnect: client.reconnect()
         case .suspend: suspend()
@@ -207,6 +235,14 @@ final class ChatShell {
         }
     }
 
+    private func enter(_ room: String) -> Bool { client.subscribe(room, joinLeave: !options.noJoins) }
+
+    private func cancel(_ room: String) {
+        let count = client.cancelPublishes(in: room)
+        guard screen != nil else { return }
+        tell(.note(count == 0 ? "it is on its way already" : "dropped \(count) that waited"))
+    }
+
     /// Makes a request and remembers what for.
     func issue(_ purpose: RequestLedger.Purpose, _ make: () -> RequestID) {
         requests.begin(purpose)
@@ -218,10 +254,30 @@ final class ChatShell {
 
     /// Shows an event.
     func tell(_ event: ChatEvent) {
+        screen?.advance(to: milliseconds)
         screen?.receive(event, at: Self.localTime())
         lines?.receive(event, at: Self.localTime())
         needsDrawing = true
+        if screen != nil { timePasses() }
     }
+
+    /// What the screen shows or wants because time passes: countdowns, the list of members.
+    func timePasses() {
+        guard !isEnding else { return }
+        screen?.advance(to: milliseconds)
+        perform(screen?.takeWishes() ?? [])
+        guard let next = screen?.nextTick, next < tick?.at ?? .max else { return }
+        if let tick { loop.cancel(tick.token) }
+        let token = loop.schedule(after: .milliseconds(max(next - milliseconds, 1))) { [unowned self] in
+            tick = nil
+            needsDrawing = true
+            timePasses()
+        }
+        tick = (token, next)
+    }
+
+    /// The time as the screen counts it.
+    private var milliseconds: Int64 { Int64(clamping: loop.now.nanoseconds / 1_000_000) }
 
     private func flushView() {
         if screen != nil && (!needsDrawing || isEnding) { return }

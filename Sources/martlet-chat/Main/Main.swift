@@ -66,6 +66,7 @@ enum Main {
         }
         var settings = ClientOptions(urls: urls)
         settings.publishPatience = .seconds(Int64(options.retryFor))
+        if options.retryFor == 0 { settings.limitPatience = .zero }
         settings.token = token
         settings.name = "martlet-chat"
         settings.version = MartletVersion.current
@@ -73,7 +74,9 @@ enum Main {
     }
 
     private static func usesScreen(_ options: ChatOptions) -> Bool {
-        guard !options.json, !options.plain, isatty(STDIN_FILENO) == 1, isatty(STDOUT_FILENO) == 1 else { return false }
+        guard !options.json, !options.plain, !options.who, isatty(STDIN_FILENO) == 1, isatty(STDOUT_FILENO) == 1 else {
+            return false
+        }
         return environment("TERM").map { $0 != "dumb" } ?? false
     }
 

@@ -12,6 +12,11 @@ struct RequestLedger {
         /// `isAsked`: by the user, who then wants to see the answer.
         case ping(isAsked: Bool)
         case who(room: String)
+        /// The counts that complete an answer to `who`: a list that is cut, or none (with the refusal).
+        case whoCounts(room: String, RoomMembers, ClientError?)
+        /// The list beside the messages, and the counts where it is cut.
+        case roster(room: String)
+        case rosterCounts(room: String, RoomMembers)
         case history(room: String)
     }
 
@@ -29,10 +34,23 @@ struct RequestLedger {
         issuing = nil
     }
 
+    /// What a request that is not answered yet is for.
+    func purpose(of request: RequestID) -> Purpose? { purposes[request] ?? issuing }
+
     mutating func take(_ request: RequestID) -> Purpose? {
         if let purpose = purposes.removeValue(forKey: request) { return purpose }
         defer { issuing = nil }
         return issuing
+    }
+}
+
+extension ChatMember {
+    init(_ peer: PeerInfo) { self.init(user: peer.user, client: peer.client, info: peer.connectionInfo) }
+}
+
+extension ChatMembers {
+    init(_ list: RoomMembers, counted: Counts? = nil) {
+        self.init(members: list.members.map(ChatMember.init), isCut: list.isCut, counted: counted)
     }
 }
 
@@ -63,8 +81,11 @@ extension ChatEvent {
                     room: said.room, user: said.info?.user ?? "", client: said.info?.client ?? "", data: said.data,
                     offset: said.offset))
         case .message(let data): self = .note(MessageText.read(data) ?? String(decoding: data, as: UTF8.self))
-        case .joined(let room, let peer): self = .note("\(peer.user) came to \(room)")
-        case .left(let room, let peer): self = .note("\(peer.user) left \(room)")
+        case .joined(let room, let peer): self = .memberJoined(room: room, ChatMember(peer))
+        case .left(let room, let peer): self = .memberLeft(room: room, ChatMember(peer))
+        // These two need to know what they are about; the shell does.
+        case .limited(let room, _, let wait):
+            self = .limited(room: room, number: 0, milliseconds: wait.wholeMilliseconds, waits: true)
         case .answered: self = .note("")
         }
     }
@@ -77,17 +98,18 @@ extension ChatEvent {
         case (.publish(let room, let number), .success(let reply)):
             guard case .published(let mark) = reply else { return [] }
             return [.published(room: room, number: number, position: mark.map(ChatPosition.init))]
+        case (.publish(let room, let number), .failure(.cancelled)): return [.dropped(room: room, number: number)]
         case (.publish(let room, let number), .failure(let error)):
+            if case .refused(let server) = error, server.isLimit, let wait = server.retryAfter?.wholeMilliseconds {
+                let limit = limited(room: room, number: number, milliseconds: wait, waits: false)
+                return [limit, .failed("publish", room: room, number: number, error)]
+            }
             return [.failed("publish", room: room, number: number, error)]
         case (.ping(let isAsked), .success(.pong(let duration))):
             let milliseconds = Double(duration.wholeNanoseconds) / 1_000_000
             let told = isAsked && isScreen ? [note("the server answers in \(Milliseconds.text(milliseconds))")] : []
             return [.latency(milliseconds: milliseconds)] + told
         case (.ping(isAsked: true), .failure(let error)): return [.failed("ping", room: "", number: nil, error)]
-        case (.who(let room), .success(.presence(let peers))):
-            let names = Set(peers.map { $0.user.isEmpty ? "guest-\($0.client.prefix(8))" : $0.user }).sorted()
-            return [.note("in \(room): " + (names.isEmpty ? "nobody" : names.joined(separator: ", ")))]
-        case (.who(let room), .failure(let error)): return [.failed("who", room: room, number: nil, error)]
         case (.history(let room), .success(.history(let publications, _))):
             if publications.isEmpty { return [.note("\(room) has no history")] }
             return publications.reversed().map { said in
@@ -100,7 +122,7 @@ extension ChatEvent {
         }
     }
 
-    private static func failed(_ command: String, room: String, number: Int?, _ error: ClientError) -> ChatEvent {
+    static func failed(_ command: String, room: String, number: Int?, _ error: ClientError) -> ChatEvent {
         var (code, reason): (UInt32, String) =
             switch error {
             case .refused(let server): (server.code, server.message)
@@ -109,6 +131,7 @@ extension ChatEvent {
             case .notConnected: (0, "there is no connection now")
             case .queueFull: (0, "too many messages wait already")
             case .notJSON: (0, "not a JSON value")
+            case .cancelled: (0, "taken back")
             case .closed: (0, "the connection is closed")
             }
         if number != nil, error.isOutcomeUnknown { reason += "; it may have been published" }

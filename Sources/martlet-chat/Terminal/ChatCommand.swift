@@ -10,22 +10,32 @@ package enum ChatCommand: Equatable, Sendable {
     case join(room: String)
     /// Leave a room; nil is the current one.
     case part(room: String?)
-    case who, history, ping, reconnect, help, quit
+    /// Who is in a room; nil is the current one.
+    case who(room: String?)
+    /// Take back what waits in the current room.
+    case cancel
+    /// Show or hide the list of members.
+    case members
+    case history, ping, reconnect, help, quit
     /// Nothing was typed.
     case nothing
     /// The line cannot be understood; the text says why and what is right.
     case mistake(String)
 
     /// The commands, in the order of the help text.
-    package static let names = ["join", "part", "msg", "who", "history", "ping", "reconnect", "help", "quit"]
+    package static let names = [
+        "join", "part", "msg", "who", "members", "history", "cancel", "ping", "reconnect", "help", "quit",
+    ]
 
     /// What `/help` answers, line by line.
     package static let helpLines = [
         "/join ROOM        enter a room (or switch to it)",
         "/part [ROOM]      leave this room, or another",
         "/msg ROOM TEXT    say something in another room",
-        "/who              who is in this room",
+        "/who [ROOM]       who is in this room, or in another",
+        "/members          show or hide the list of members (F2)",
         "/history          what was said before",
+        "/cancel           take back messages that wait (Esc)",
         "/ping             measure the way to the server and back",
         "/reconnect        drop the connection and make a new one",
         "/help             these lines",
@@ -59,7 +69,11 @@ package enum ChatCommand: Equatable, Sendable {
             let (room, text) = split(rest[...])
             return text.isEmpty
                 ? .mistake("/msg takes a room and a text: /msg lobby hello") : .message(room: room, text: text)
-        case "who", "names": return .who
+        case "who", "names":
+            if rest.contains(" ") { return .mistake("/who takes one room, or none for this one") }
+            return .who(room: rest.isEmpty ? nil : rest)
+        case "members": return .members
+        case "cancel": return .cancel
         case "history": return .history
         case "ping": return .ping
         case "reconnect": return .reconnect
@@ -69,7 +83,7 @@ package enum ChatCommand: Equatable, Sendable {
         }
     }
 
-    static func takesRoom(_ head: String) -> Bool { ["/join ", "/part ", "/msg "].contains(head) }
+    static func takesRoom(_ head: String) -> Bool { ["/join ", "/part ", "/msg ", "/who "].contains(head) }
 
     private static func split(_ text: Substring) -> (String, String) {
         let trimmed = text.drop { $0 == " " }

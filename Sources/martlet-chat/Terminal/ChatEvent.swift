@@ -87,8 +87,17 @@ package enum ChatEvent: Equatable, Sendable {
     /// Not in the room any more; code 0 when it was our wish.
     case left(room: String, code: UInt32, reason: String)
     case message(ChatMessage)
+    /// Somebody came; our own coming is told, too.
+    case memberJoined(room: String, ChatMember)
+    case memberLeft(room: String, ChatMember)
+    /// Who is in a room: the answer to `/who`.
+    case members(room: String, ChatMembers)
     /// The server keeps message `number` (counted from 1 in the order of sending).
     case published(room: String, number: Int, position: ChatPosition?)
+    /// The room takes no more for so long. With `waits` message `number` is sent then; otherwise it has failed.
+    case limited(room: String, number: Int, milliseconds: Int64, waits: Bool)
+    /// Message `number` was taken back before it was sent.
+    case dropped(room: String, number: Int)
     /// A request was refused or not answered. `number` tells which message, where one was.
     case failed(command: String, room: String, number: Int?, code: UInt32, reason: String)
     /// The way to the server and back.
@@ -105,7 +114,11 @@ package enum ChatAction: Equatable, Sendable {
     case part(room: String)
     /// Publish `text`; `number` comes back in the answer.
     case publish(room: String, text: String, number: Int)
+    /// Take back the messages that wait in a room.
+    case cancel(room: String)
     case who(room: String)
+    /// Fetch the list that stands beside a room's messages.
+    case roster(room: String)
     case history(room: String)
     case ping
     case reconnect

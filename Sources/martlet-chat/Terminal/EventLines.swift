@@ -9,6 +9,9 @@ enum PlainEvent {
         out.append(0x0A)
     }
 
+    /// Names in the answer to /who; scripts take the JSON.
+    private static let namesLimit = 200
+
     private static func line(_ event: ChatEvent, _ time: LocalTime) -> String? {
         switch event {
         case .connecting(let url): return "* connecting to \(url)"
@@ -19,7 +22,14 @@ enum PlainEvent {
         case .left(let room, let code, let reason): return "* removed from \(room): \(reason) (\(code))"
         case .message(let message):
             return "\(time.clock) [\(message.room)] \(message.author): \(message.text)"
+        case .memberJoined(let room, let member): return "* \(member.name) joined \(room)"
+        case .memberLeft(let room, let member): return "* \(member.name) left \(room)"
+        case .members(let room, let members): return "* " + members.sentence(in: room, limit: namesLimit)
         case .published: return nil  // the message itself comes back in the room
+        case .limited(let room, let number, let wait, let waits):
+            let what = waits ? "message \(number) is sent" : "it takes messages"
+            return "* \(room) is in slow mode: \(what) in \((max(wait, 0) / 100 + 9) / 10) s"
+        case .dropped(let room, let number): return "* message \(number) was not sent to \(room)"
         case .failed(let command, let room, _, let code, let reason):
             return "! \(command)\(room.isEmpty ? "" : " " + room): \(reason)" + (code == 0 ? "" : " (\(code))")
         case .latency(let milliseconds): return "* the server answers in \(Milliseconds.text(milliseconds))"
@@ -50,6 +60,23 @@ enum JSONEvent {
             if let text = MessageText.read(message.data) { object.string("text", text) }
             object.raw("data", message.data)
             if let offset = message.offset { object.number("offset", offset) }
+        case .memberJoined(let room, let member):
+            object.begin("member_joined", ("room", room))
+            object.member(member)
+        case .memberLeft(let room, let member):
+            object.begin("member_left", ("room", room))
+            object.member(member)
+        case .members(let room, let members):
+            object.begin("members", ("room", room))
+            object.members(members)
+        case .limited(let room, let number, let wait, let waits):
+            object.begin("limited", ("room", room))
+            object.number("number", UInt64(clamping: number))
+            object.number("retry_after_ms", UInt64(clamping: wait))
+            object.flag("waits", waits)
+        case .dropped(let room, let number):
+            object.begin("dropped", ("room", room))
+            object.number("number", UInt64(clamping: number))
         case .published(let room, let number, let position):
             object.begin("published", ("room", room))
             object.number("number", UInt64(clamping: number))
@@ -71,7 +98,7 @@ enum JSONEvent {
         out += object.finish()
     }
 
-    /// Writes one flat object.
+    /// Writes one object.
     private struct Object {
         private var out: [UInt8] = []
 
@@ -92,6 +119,30 @@ enum JSONEvent {
             out += String(value).utf8
         }
 
+        mutating func flag(_ name: String, _ value: Bool) { raw(name, Array((value ? "true" : "false").utf8)) }
+
+        mutating func member(_ member: ChatMember) {
+            string("user", member.user)
+            string("client", member.client)
+            if !member.info.isEmpty { raw("info", member.info) }
+        }
+
+        mutating func members(_ list: ChatMembers) {
+            if let counts = list.counts {
+                number("clients", counts.clients)
+                number("users", counts.users)
+            }
+            flag("cut", list.isCut)
+            key("members")
+            out.append(0x5B)
+            for (index, entry) in list.members.enumerated() {
+                out += index == 0 ? [0x7B] : [0x2C, 0x7B]
+                member(entry)
+                out.append(0x7D)
+            }
+            out.append(0x5D)
+        }
+
         mutating func position(_ position: ChatPosition) {
             number("offset", position.offset)
             string("epoch", position.epoch)
@@ -108,7 +159,7 @@ enum JSONEvent {
         }
 
         private mutating func key(_ name: String) {
-            out += [0x2C, 0x22]
+            out += out.last == 0x7B ? [0x22] : [0x2C, 0x22]
             out += name.utf8
             out += [0x22, 0x3A]
         }

@@ -21,6 +21,8 @@ package enum Key: Equatable, Sendable {
     case wordLeft, wordRight
     /// Alt-Backspace.
     case deleteWord
+    /// A function key: F1 is 1. Only the first five are told apart.
+    case function(Int)
 }
 
 /// Turns a terminal's bytes into keys.
@@ -35,6 +37,8 @@ package struct KeyDecoder: Sendable {
         case utf8(needed: Int)
         case escape
         case csi
+        /// The Linux console's function keys: one letter behind `ESC [ [`.
+        case consoleFunction
         case ss3
         case paste
     }
@@ -72,8 +76,12 @@ package struct KeyDecoder: Sendable {
         case .utf8(let needed): continuation(byte, needed, &keys)
         case .escape: afterEscape(byte, &keys)
         case .csi: control(byte, &keys)
+        case .consoleFunction:
+            state = .ground
+            if (0x41...0x45).contains(byte) { keys.append(.function(Int(byte) - 0x40)) }
         case .ss3:
             state = .ground
+            if (0x50...0x53).contains(byte) { return keys.append(.function(Int(byte) - 0x4F)) }
             if let key = Self.final(byte, modified: false) { keys.append(key) }
         case .paste: paste(byte, &keys)
         }
@@ -138,6 +146,7 @@ package struct KeyDecoder: Sendable {
         switch byte {
         case 0x20..<0x40:
             if pending.count <= Self.sequenceLimit { pending.append(byte) }
+        case 0x5B where pending.isEmpty: state = .consoleFunction
         case 0x40..<0x7F:
             state = .ground
             if let key = complete(byte) { keys.append(key) }
@@ -158,6 +167,11 @@ package struct KeyDecoder: Sendable {
         case 3: return .delete
         case 5: return .pageUp
         case 6: return .pageDown
+        case 11: return .function(1)
+        case 12: return .function(2)
+        case 13: return .function(3)
+        case 14: return .function(4)
+        case 15: return .function(5)
         case 200:
             pending = []
             endMatched = 0

@@ -25,6 +25,7 @@ package struct LineSession: Sendable {
     private var line: [UInt8] = []
     private var isOverlong = false
     private var published = 0
+    private var ownClient = ""
     private var unanswered: Set<Int> = []
     private var output: [UInt8] = []
     /// Messages and requests that were refused or got no answer.
@@ -70,7 +71,9 @@ package struct LineSession: Sendable {
     /// Takes note of an event and writes its line.
     package mutating func receive(_ event: ChatEvent, at time: LocalTime) {
         switch event {
-        case .published(_, let number, _): unanswered.remove(number)
+        case .connected(let client, _): ownClient = client
+        case .memberJoined(_, let member) where format == .plain && member.client == ownClient: return
+        case .published(_, let number, _), .dropped(_, let number): unanswered.remove(number)
         case .failed(_, _, let number, _, _):
             failures += 1
             if let number { unanswered.remove(number) }
@@ -107,10 +110,15 @@ package struct LineSession: Sendable {
             guard let room = room ?? rooms.first, rooms.contains(room) else { return refuse("you are in no such room") }
             rooms.removeAll { $0 == room }
             actions.append(.part(room: room))
-        case .say, .who, .history:
+        case .who(let room?): actions.append(.who(room: room))
+        case .say, .who(nil), .members, .history, .cancel:
             guard let here = rooms.first else { return refuse("join a room first: /join lobby") }
-            if case .say(let text) = command { return publish(text, in: here, &actions) }
-            actions.append(command == .who ? .who(room: here) : .history(room: here))
+            switch command {
+            case .say(let text): publish(text, in: here, &actions)
+            case .history: actions.append(.history(room: here))
+            case .cancel: actions.append(.cancel(room: here))
+            default: actions.append(.who(room: here))
+            }
         }
     }
 

@@ -32,29 +32,40 @@ package struct TerminalSize: Equatable, Sendable {
 /// Lays out the screen.
 package struct ScreenLayout: Sendable {
     /// Screens at least this wide show the member list.
-    package static let membersFromColumns = 96
-    static let membersColumns = 20
+    package static let membersFromColumns = 60
+    private static let membersColumns = 20
 
     /// The terminal's size.
     package let size: TerminalSize
     /// Whether colours are wanted.
     package let usesColor: Bool
+    /// Whether the list of members is wanted, where there is room.
+    package let wantsMembers: Bool
 
     /// A layout for one size.
-    package init(size: TerminalSize, usesColor: Bool) {
+    package init(size: TerminalSize, usesColor: Bool, wantsMembers: Bool) {
         self.size = size
         self.usesColor = usesColor
+        self.wantsMembers = wantsMembers
     }
 
     private var showsTabs: Bool { size.rows >= 4 }
     private var showsStatus: Bool { size.rows >= 3 }
-    private var showsMembers: Bool { size.columns >= Self.membersFromColumns }
 
-    /// Rows for messages.
+    /// Whether the list of members is beside the messages.
+    package var showsMembers: Bool { wantsMembers && size.columns >= Self.membersFromColumns }
+
+    /// The width of that list, without its rule.
+    var membersColumns: Int { min(Self.membersColumns, size.columns / 4) }
+
+    /// Rows between the tabs and the status bar.
     package var timelineRows: Int { max(size.rows - 1 - (showsTabs ? 1 : 0) - (showsStatus ? 1 : 0), 0) }
 
+    /// Rows for messages: all but those for what waits to be sent.
+    package func messageRows(_ model: ChatModel) -> Int { timelineRows - waiting(model).count }
+
     /// Columns for messages.
-    package var timelineColumns: Int { size.columns - (showsMembers ? Self.membersColumns + 1 : 0) }
+    package var timelineColumns: Int { size.columns - (showsMembers ? membersColumns + 1 : 0) }
 
     /// The whole frame.
     package func frame(_ model: ChatModel, _ editor: LineEditor) -> Frame {
@@ -89,13 +100,15 @@ package struct ScreenLayout: Sendable {
     private func body(_ model: ChatModel) -> [StyledRow] {
         let height = timelineRows
         guard height > 0 else { return [] }
-        var rows = visible(model.shown)
+        let waiting = waiting(model)
+        var rows = visible(model.shown, height - waiting.count)
         if rows.isEmpty, model.rooms.isEmpty {
             rows = [
                 StyledRow([StyledSpan("/join ROOM to begin, /help for the rest", .dim)]).clipped(to: timelineColumns)
             ]
         }
-        while rows.count < height { rows.append(StyledRow()) }
+        while rows.count < height - waiting.count { rows.append(StyledRow()) }
+        rows += waiting
         guard showsMembers else { return rows }
         let members = memberRows(model, height)
         return zip(rows, members).map { row, member in
@@ -104,20 +117,8 @@ package struct ScreenLayout: Sendable {
         }
     }
 
-    private func memberRows(_ model: ChatModel, _ height: Int) -> [StyledRow] {
-        guard let room = model.current else { return Array(repeating: StyledRow(), count: height) }
-        var rows = [StyledRow([StyledSpan(" seen here", .dim)])]
-        for person in room.people.prefix(max(height - 1, 0)) {
-            rows.append(
-                StyledRow([StyledSpan(" "), StyledSpan(person, nameStyle(person))]).clipped(to: Self.membersColumns))
-        }
-        while rows.count < height { rows.append(StyledRow()) }
-        return rows
-    }
-
     /// The rows of `room` that the view shows, from the bottom up until it is full.
-    private func visible(_ room: ChatRoom) -> [StyledRow] {
-        let height = timelineRows
+    private func visible(_ room: ChatRoom, _ height: Int) -> [StyledRow] {
         var upwards: [StyledRow] = []
         var index = room.entries.count - 1
         while index >= 0, upwards.count < room.scroll + height {
@@ -144,6 +145,7 @@ package struct ScreenLayout: Sendable {
             let name = StyledRow([StyledSpan(author, style)]).clipped(to: max(timelineColumns / 3, 4)).spans
             rows += wrap([clock] + name + [StyledSpan("  ")], entry.text, .plain)
         case .notice: rows += wrap([clock, StyledSpan("-- ", .dim)], entry.text, .dim)
+        case .traffic: rows += wrap([clock], entry.text, .dim)
         case .problem:
             let style = TextStyle(color: usesColor ? 203 : nil, isBold: !usesColor)
             rows += wrap([clock, StyledSpan("!! ", style)], entry.text, style)
@@ -173,7 +175,7 @@ package struct ScreenLayout: Sendable {
         return StyledRow([StyledSpan(ShownText(left + text + right), style)]).clipped(to: timelineColumns)
     }
 
-    private func nameStyle(_ name: ShownText) -> TextStyle {
+    func nameStyle(_ name: ShownText) -> TextStyle {
         TextStyle(color: usesColor ? NameColor.of(name.string) : nil, isBold: !usesColor)
     }
 
@@ -182,9 +184,10 @@ package struct ScreenLayout: Sendable {
         switch model.connection {
         case .connecting: parts.append("○ connecting")
         case .connected: parts.append("● connected")
-        case .waiting(let milliseconds): parts.append("○ reconnecting in \((milliseconds + 999) / 1000) s")
+        case .waiting(let milliseconds): parts.append("○ reconnecting in \(Milliseconds.seconds(milliseconds)) s")
         case .closed: parts.append("× disconnected")
         }
+        if let seconds = model.current?.limitSeconds(at: model.now) { parts.append("slow mode: \(seconds) s") }
         if let latency = model.latency { parts.append(Milliseconds.text(latency)) }
         if !model.user.string.isEmpty { parts.append(model.user.string) }
         if let room = model.current {
@@ -228,6 +231,9 @@ package enum NameColor {
 
 /// A duration for people.
 package enum Milliseconds {
+    /// Whole seconds, rounded up; 0 for what is over.
+    package static func seconds(_ milliseconds: Int64) -> Int64 { milliseconds > 0 ? (milliseconds - 1) / 1000 + 1 : 0 }
+
     /// `0.4 ms`, `12 ms`.
     package static func text(_ value: Double) -> String {
         guard value.isFinite, value >= 0, value < 1e9 else { return "? ms" }
