@@ -15,7 +15,8 @@ extension LoopRooms {
         let options = room.pointee.options
         let member = options.presence == nil ? nil : makeEntrant(session)
         guard member?.info.count ?? 0 <= Member.longestInfo else {
-            return reply(session, command, .subscribe, error: .badRequest)
+            reply(session, command, .subscribe, error: .badRequest)
+            return settle(number, room)
         }
         let keepsHistory = options.history != nil
         let isRecoverable = keepsHistory && (request.recoverable || request.recover || options.forcesRecovery)
@@ -73,7 +74,8 @@ extension LoopRooms {
             || options.permissions.contains(.presenceForSubscriber)
     }
 
-    private func settle(_ number: UInt32, _ room: UnsafeMutablePointer<LocalRoom>) {
+    /// Nobody waits any more, or somebody has gone: the room may be at its end.
+    func settle(_ number: UInt32, _ room: UnsafeMutablePointer<LocalRoom>) {
         if room.pointee.count == 0, room.pointee.joiners.isEmpty, room.pointee.phase == .joining {
             room.pointee.phase = .idle
         }

@@ -101,7 +101,7 @@ extension LoopRooms {
             homeAttend(attendance, rules.options(namespace: namespace) ?? RoomOptions())
         case .attended(let attendance, let welcome): finishAttendance(attendance, .success(welcome))
         case .turnedAway(let attendance, let failure): finishAttendance(attendance, .failure(failure))
-        case .members(let order): engine.members(room: order.name.bytes, order.query, ticket: order.ticket)
+        case .members(let order): homeMembers(order)
         case .membersRead(let ticket, let query, let result): finishMembers(ticket, query, result)
         case .history(let order): homeHistory(order)
         case .historyRead(let ticket, let result): finishHistory(ticket, result)

@@ -80,6 +80,8 @@ extension LoopRooms {
                 other.pointee.setPosition(place, position)
             }
         }
+        // In rooms with presence the home has forgotten it, and gives no answer that would say so.
+        if room.pointee.options.presence != nil { settle(number, room) }
         if room.pointee.isUnused { linger(number, room) }
         return number
     }
@@ -149,6 +151,8 @@ extension LoopRooms {
     func flowRefused(_ local: UInt64, _ failure: EngineFailure) {
         guard let number = resolve(local) else { return }
         let room = room(number)
+        // There the home answers each of them, also whoever is still on the way to it.
+        if room.pointee.options.isAttended { return settle(number, room) }
         room.pointee.phase = .idle
         let joiners = room.pointee.joiners
         room.pointee.joiners = []

@@ -18,9 +18,10 @@ extension LoopRooms {
             return presence.hold(attendance)
         }
         guard let member = attendance.member else { return turnAway(attendance, .unavailable) }
-        presence.begin(attendance)
+        entranceCount = entranceCount == .max ? 1 : entranceCount + 1
+        presence.begin(attendance, entrance: entranceCount)
         let ticket = Ticket(
-            connection: attendance.connection, command: attendance.command, loop: UInt16(clamping: attendance.loop))
+            connection: attendance.connection, command: entranceCount, loop: UInt16(clamping: attendance.loop))
         engine.enter(
             room: attendance.name.bytes,
             member: Member(client: member.client, user: member.user.bytes, info: member.info.bytes),
@@ -47,12 +48,13 @@ extension LoopRooms {
         case .failure(.full): send(Errand(.turnedAway(attendance, .full)), to: attendance.loop)
         case .failure(.engine(let failure)): turnAway(attendance, failure)
         }
-        if presence.hasChanges { gather(number, presence) }
     }
 
     /// Lets a subscriber in who has entered.
     private func letIn(_ number: UInt32, _ attendance: Attendance) {
         if let stream = home.stream(number) { return admit(number, stream, .init(attendance: attendance), answer: nil) }
+        // Its loop may have fallen behind since it came; those who were there then are told so before this.
+        home.forgive(number, loop: attendance.loop)
         let welcome = Welcome(position: .none, isRecovered: false, publications: nil)
         send(Errand(.attended(attendance, welcome)), to: attendance.loop)
     }
@@ -122,7 +124,7 @@ extension LoopRooms {
     package func memberChanged(room: UnsafeRawBufferPointer, _ event: MemberEvent) {
         guard let number = home.find(room), let presence = home.presence(number) else { return }
         outlet.record(.memberEvent(isJoin: event.isJoin))
-        if presence.add(event) { return tellChanges(number, presence) }
+        if presence.add(event, now: outlet.now) { return tellChanges(number, presence) }
         gather(number, presence)
     }
 
@@ -141,12 +143,15 @@ extension LoopRooms {
     private func tellChanges(_ number: UInt32, _ presence: HomePresence) {
         let name = home.names.name(of: number)
         push.removeAll(keepingAtMost: 64 * 1024)
-        for change in presence.takeChanges() {
+        let behind = home.stream(number)?.waiting.map(\.attendance) ?? []
+        for change in presence.takeChanges(behind: behind) {
             if push.count > 0 { push.append(UInt8(ascii: "\n")) }
             JSONCodec.appendMemberPush(room: name, joins: change.isJoin, info: change.info.bytes, to: &push)
             if push.count >= rules.batchBytes { announce(number) }
         }
         if push.count > 0 { announce(number) }
+        // Whoever they wait for is let in or gives up, and need not say so here.
+        if presence.hasChanges { gather(number, presence) }
     }
 
     /// Sends the pushes gathered in `push` as one frame to every loop with members.
@@ -192,6 +197,15 @@ extension LoopRooms {
         session.pointee.pendingCommands += 1
         let order = MemberOrder(name: Payload(copying: room), ticket: ticket, query: query)
         send(Errand(.members(order)), to: LoopRooms.home(of: NameTable.hash(room), loopCount: loopCount))
+    }
+
+    /// At home: asks the engine.
+    func homeMembers(_ order: MemberOrder) {
+        let name = order.name.bytes
+        if order.query.limit != 0, let number = home.find(name) {
+            home.presence(number)?.noteList(now: outlet.now)
+        }
+        engine.members(room: name, order.query, ticket: order.ticket)
     }
 
     package func membersRead(_ ticket: Ticket, _ query: MemberQuery, _ result: Result<MemberPage, EngineFailure>) {

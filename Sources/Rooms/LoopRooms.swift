@@ -24,6 +24,8 @@ package final class LoopRooms: EngineDelegate {
     var home: HomeRooms
     /// Streams that were made at home so far.
     var streamCount: UInt64 = 0
+    /// Entrances that the engine was asked for at home so far.
+    var entranceCount: UInt32 = 0
     /// Connections whose `connect` waits for the rooms that it named.
     var connecting: [ConnectionWord: PendingConnect] = [:]
     /// Members whose connection broke, of rooms whose home is here.

@@ -58,6 +58,24 @@ struct RepositoryTests {
         }
     }
 
+    @Test("a user of Redis with the documented permissions may call everything that we call")
+    func permissions() throws {
+        let page = try #require(files.first { $0.path == "docs/operations.md" }).text
+        let line = try #require(page.firstMatch(of: /ACL SETUSER (.*)/)).1
+        let granted = line.split(separator: " ").filter { $0.hasPrefix("+") }
+        // Of some commands one part only, `+script|load`.
+        let allowed = Set(granted.map { String($0.dropFirst().prefix { $0 != "|" }) })
+        var called: Set<String> = []
+        for file in files where file.isSwift && file.path.hasPrefix("Sources/") {
+            for match in file.text.matches(of: /redis\.p?call\('([A-Z]+)'/) { called.insert(match.1.lowercased()) }
+            for match in file.text.matches(of: /beginCommand\([0-9]+\)\s+output\.appendArgument\("([A-Z]+)"/) {
+                called.insert(match.1.lowercased())
+            }
+        }
+        #expect(called.isSuperset(of: ["publish", "hget", "sscan"]), "the calls are really found")
+        #expect(called.subtracting(allowed).isEmpty)
+    }
+
     private func expectNone(_ violations: [Violation]) {
         #expect(violations.isEmpty, "\n\(violations.map(\.description).joined(separator: "\n"))")
     }

@@ -1,7 +1,7 @@
-// Fuzz target for the RESP guard, hiredis' reader behind it, both kinds of link and the publication envelope. Called by
-// the mutation driver and by the unit tests with arbitrary bytes; stops the process by `precondition` when an invariant
-// breaks: the same bytes give the same replies however they are cut, and whatever the guard lets pass the reader
-// accepts.
+// Fuzz target for the RESP guard, hiredis' reader behind it, both kinds of link and what travels in rooms' channels.
+// Called by the mutation driver and by the unit tests with arbitrary bytes; stops the process by `precondition` when an
+// invariant breaks: the same bytes give the same replies however they are cut, and whatever the guard lets pass the
+// reader accepts.
 
 import Bytes
 package import Redis
@@ -81,12 +81,28 @@ package func fuzzRESP(_ bytes: UnsafeRawBufferPointer) {
     }
     precondition(whole == pieces, "uneven pieces differ")
     fuzzLinks(stream)
+    fuzzMembers(bytes)
     if let envelope = try? PublicationEnvelope(parsing: bytes) {
         var header = ByteBuffer()
         PublicationEnvelope.appendHeader(offset: envelope.offset, epoch: envelope.epoch, to: &header)
         precondition(bytes.starts(with: header.bytes), "an envelope that is written differently")
         precondition(header.count + envelope.fields.count == bytes.count, "an envelope of another length")
     }
+}
+
+/// Joins and leaves of a channel: each lies inside the message, behind the one before it, and is somebody.
+private func fuzzMembers(_ bytes: UnsafeRawBufferPointer) {
+    guard let base = bytes.baseAddress, var envelope = MemberEnvelope(bytes) else { return }
+    var end = 2
+    while let entry = envelope.next() {
+        precondition(!entry.client.isEmpty && !entry.info.isEmpty, "a member without a client or an info")
+        for part in [entry.client, entry.user, entry.info] {
+            guard let start = part.baseAddress.map({ $0 - base }) else { continue }
+            precondition(start >= end && start + part.count <= bytes.count, "outside, or read twice")
+            end = start + part.count
+        }
+    }
+    precondition(envelope.isBroken == (end < bytes.count), "what is left over was not noticed")
 }
 
 /// A hostile server behind a correct login: every command is answered exactly once, whatever it says.
@@ -177,7 +193,8 @@ package let fuzzRESPSeeds: [[UInt8]] = [
     "*3\r\n$9\r\nsubscribe\r\n$5\r\np:{a}\r\n:1\r\n*3\r\n$9\r\nsubscribe\r\n$5\r\np:{b}\r\n:2\r\n"
         + "*3\r\n$7\r\nmessage\r\n$5\r\np:{a}\r\n$17\r\n1 0 0\n\"data\":\"hi\"\n\r\n*2\r\n$4\r\npong\r\n$0\r\n\r\n",
     "*4294967297\r\n", "*-2\r\n", "$9223372036854775807\r\n", ":9223372036854775808\r\n", "1 0 0\n\"data\":1",
-    "1 7 99\n{", RedisLogin().replies(for: .commands).joined(), RedisLogin().server + RedisLogin().information,
+    "1 7 99\n{", "2\n+ 2 3 7\nc1ann{\"a\":1}- 2 0 2\nc2{}", RedisLogin().replies(for: .commands).joined(),
+    RedisLogin().server + RedisLogin().information,
     "*3\r\n$7\r\nmessage\r\n$8\r\np:node:n\r\n$1\r\n4\r\n"
         + "*3\r\n$7\r\nmessage\r\n$8\r\np:node:n\r\n$20\r\n18446744073709551615\r\n",
 ].map { Array($0.utf8) }

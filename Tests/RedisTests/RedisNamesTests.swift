@@ -85,13 +85,59 @@ struct RedisNamesTests {
         #expect(key(.rate) == "martlet:{r}:r")
         #expect(key(.members) == "martlet:{r}:p")
         #expect(key(.users) == "martlet:{r}:u")
+        #expect(key(.lingering) == "martlet:{r}:g")
         #expect(key(.nodeMembers(node: bytes("n1"))) == "martlet:{r}:n:n1")
+        #expect(key(.nodeMembers(node: bytes("n1.0:2"))) == "martlet:{r}:n:n1.0%3A2")
         #expect(idempotency(names, "u", "k:1") == "martlet:{r}:i:u:k:1")
         #expect(text { names.appendNodes(to: &$0) } == "martlet:nodes")
         #expect(text { names.appendTerm(to: &$0) } == "martlet:term")
         #expect(text { names.appendControl(to: &$0) } == "martlet:control")
         #expect(text { names.appendNodeChannel(bytes("n1"), to: &$0) } == "martlet:node:n1")
         #expect(text { names.appendNodeRooms(bytes("n1"), to: &$0) } == "martlet:node:n1:rooms")
+        #expect(text { names.appendNodeRooms(bytes("n1:2"), to: &$0) } == "martlet:node:n1%3A2:rooms")
+    }
+
+    @Test("RC-07: what one incarnation brought is nobody else's, whatever nodes and rooms are called")
+    func incarnations() throws {
+        let names = try names()
+        let pieces = ["", "a", "a:1", "a:1:rooms", ":", "%3A", "{r}", "}:n:a", "rooms"]
+        var seen: Set<String> = []
+        for room in pieces {
+            for node in pieces {
+                seen.insert(
+                    text { output in
+                        bytes(room).withRaw {
+                            names.appendKey(.nodeMembers(node: bytes(node)), of: $0, to: &output)
+                        }
+                    })
+            }
+        }
+        #expect(seen.count == pieces.count * pieces.count)
+        let lists = Set(pieces.map { node in text { names.appendNodeRooms(bytes(node), to: &$0) } })
+        let channels = Set(pieces.map { node in text { names.appendNodeChannel(bytes(node), to: &$0) } })
+        #expect(lists.count == pieces.count && channels.count == pieces.count)
+        #expect(lists.isDisjoint(with: channels), "a list of rooms is no node's channel")
+    }
+
+    @Test("The presence scripts get their four keys, in their order")
+    func presenceKeys() throws {
+        let names = try names()
+        for room in ["r", "a{b}", "r\r\n"] {
+            for node in ["n", "n.0:2", "{n}%"] {
+                let keys: [RedisNames.RoomKey] = [.members, .users, .lingering, .nodeMembers(node: bytes(node))]
+                let expected = keys.map { kind in
+                    let key = text { output in bytes(room).withRaw { names.appendKey(kind, of: $0, to: &output) } }
+                    return "$\(key.utf8.count)\r\n\(key)\r\n"
+                }
+                let written = text { output in
+                    bytes(room).withRaw { names.appendPresenceKeys($0, node: bytes(node), to: &output) }
+                }
+                #expect(written == expected.joined())
+            }
+            let list = text { names.appendNodeRooms(bytes(room), to: &$0) }
+            #expect(
+                text { names.appendNodeRoomsArgument(bytes(room), to: &$0) } == "$\(list.utf8.count)\r\n\(list)\r\n")
+        }
     }
 
     @Test("RC-07: a colon in a sender's name cannot swallow another sender's key")

@@ -168,30 +168,36 @@ final class FakeEngine: Engine {
     // MARK: Presence
 
     var enterMode = Mode.now
-    /// Joins and leaves come before the answer to whoever enters, as they may by pub/sub.
+    /// Who is in; joins come before the answer to whoever enters, as they may by pub/sub, unless they are held.
     var members: [String: PresenceSet] = [:]
     /// What was told of members, held back until a test delivers it.
     var holdsEvents = false
     private(set) var events: [() -> Void] = []
     /// Calls in order: "enter", "linger", "leave", and "expire" for a leave only of whoever lingers.
     private(set) var presenceCalls: [String] = []
+    /// Which of a member's entrances was the last.
+    private var entrances: [String: Int] = [:]
     var memberCount: Int { members.values.reduce(0) { $0 + $1.count } }
 
     func enter(room: UnsafeRawBufferPointer, member: Member, presence: PresenceOptions, ticket: Ticket) {
         let name = text(room)
         let client = member.client
         presenceCalls.append("enter \(name)")
-        let user = payload(text(member.user))
-        let info = payload(text(member.info))
+        if case .fail(let failure) = enterMode {
+            delegate?.entered(room: room, client: client, ticket: ticket, .failure(.engine(failure)))
+            return
+        }
+        // In the order of the calls; what may wait is the answer. Else whoever leaves meanwhile would come back.
+        var entrance = PresenceSet.Entrance.full
+        change(name) { set, tell in entrance = set.enter(member, presence, tell: tell) }
+        let key = "\(name) \(client.words)"
+        entrances[key, default: 0] += 1
+        let number = entrances[key]
         answer(enterMode) { [self] failure in
-            var result: Result<Void, EntryRefusal> = .success(())
+            var result: Result<Void, EntryRefusal> = entrance == .full ? .failure(.full) : .success(())
             if let failure {
                 result = .failure(.engine(failure))
-            } else {
-                let member = Member(client: client, user: user.bytes, info: info.bytes)
-                var entrance = PresenceSet.Entrance.full
-                change(name) { set, tell in entrance = set.enter(member, presence, tell: tell) }
-                if entrance == .full { result = .failure(.full) }
+                if entrances[key] == number { change(name) { set, tell in set.leave(client, presence, tell: tell) } }
             }
             bytes(name) { delegate?.entered(room: $0, client: client, ticket: ticket, result) }
         }
@@ -226,7 +232,8 @@ final class FakeEngine: Engine {
     }
 
     private func change(_ name: String, _ body: (inout PresenceSet, (MemberEvent) -> Void) -> Void) {
-        var set = members[name] ?? PresenceSet()
+        // Taken out, or it would be copied.
+        var set = members.removeValue(forKey: name) ?? PresenceSet()
         var told: [() -> Void] = []
         body(&set) { event in
             let (isJoin, client, user) = (event.isJoin, payload(text(event.client)), payload(text(event.user)))
@@ -247,6 +254,9 @@ final class FakeEngine: Engine {
         waiting.removeAll { isMeant($0.purpose) }
         for answer in due { answer.give(nil) }
     }
+
+    /// Gives the oldest answer that waits.
+    func answerFirst() { if !waiting.isEmpty { waiting.removeFirst().give(nil) } }
 
     /// What waits for an answer has failed.
     func failWaiting(_ failure: EngineFailure) {

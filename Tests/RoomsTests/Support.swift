@@ -213,9 +213,16 @@ final class House {
         return Client(house: self, loop: loop, word: word)
     }
 
-    /// A connection that has been through `connect`.
-    func connected(loop: Int = 0, user: String = "", pingFrames: Bool = false) -> Client {
-        let client = open(loop: loop, user: user, pingFrames: pingFrames)
+    /// A connection that has been through `connect`. `word`: if it is to have the same as one on another loop.
+    func connected(
+        loop: Int = 0, word: ConnectionWord? = nil, user: String = "", pingFrames: Bool = false
+    ) -> Client {
+        var client = open(loop: loop, user: user, pingFrames: pingFrames)
+        if let word {
+            client.close()
+            loops[loop].opened(word, user: user, usesPingFrames: pingFrames)
+            client = Client(house: self, loop: loop, word: word)
+        }
         client.say(#"{"id":1,"connect":{}}"#)
         client.forget()
         return client
