@@ -147,9 +147,6 @@ package struct RedisNames: Sendable {
 
     // MARK: Nodes
 
-    /// Appends the key of the registry: node incarnation to lease expiry.
-    package func appendNodes(to output: inout ByteBuffer) { append(":nodes", to: &output) }
-
     /// Appends the key of the registry of terms (hash): which life of the master counts, and the nodes that know it.
     package func appendTerm(to output: inout ByteBuffer) { append(":term", to: &output) }
 

@@ -89,7 +89,6 @@ struct RedisNamesTests {
         #expect(key(.nodeMembers(node: bytes("n1"))) == "martlet:{r}:n:n1")
         #expect(key(.nodeMembers(node: bytes("n1.0:2"))) == "martlet:{r}:n:n1.0%3A2")
         #expect(idempotency(names, "u", "k:1") == "martlet:{r}:i:u:k:1")
-        #expect(text { names.appendNodes(to: &$0) } == "martlet:nodes")
         #expect(text { names.appendTerm(to: &$0) } == "martlet:term")
         #expect(text { names.appendControl(to: &$0) } == "martlet:control")
         #expect(text { names.appendNodeChannel(bytes("n1"), to: &$0) } == "martlet:node:n1")
