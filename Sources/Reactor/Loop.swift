@@ -170,7 +170,12 @@ package final class Loop: @unchecked Sendable {
                 timeout = Int32(clamping: min(1000, max(0, (until + 999_999) / 1_000_000)))
             }
         }
-        let count = epoll_wait(state.pointee.epoll, state.pointee.events, LoopState.eventLimit, timeout)
+        var count = epoll_wait(state.pointee.epoll, state.pointee.events, LoopState.eventLimit, timeout)
+        // A process that was stopped wakes up here without an event, although much may wait. Read first what has come:
+        // the deadlines that follow would take everybody for silent, peers and Redis alike.
+        while count < 0, errno == EINTR {
+            count = epoll_wait(state.pointee.epoll, state.pointee.events, LoopState.eventLimit, 0)
+        }
         return Int(max(0, count))
     }
 

@@ -2,8 +2,9 @@
 // Owned by the room's home loop; gone when its last member has left.
 //
 // Joins and leaves gather for a moment and go out together. A leave and a join of the same one that meet there cancel
-// each other out: whoever reloads a page disturbs nobody. Unless a list may have shown the first of the two: then the
-// second one is told, since whoever has that list would keep a ghost or miss a member.
+// each other out: whoever reloads a page disturbs nobody. Unless a list may have shown the first of the two: then both
+// are told, since whoever has that list would keep a ghost or miss a member, and to everybody else a second one alone
+// would be a second join, or a second leave, of the same.
 //
 // Bounded by `mostWaiting` changes, beyond which they go out at once; those that met are dropped before there are as
 // many of them again.
@@ -102,11 +103,13 @@ final class HomePresence {
     func add(_ event: MemberEvent, now: MonotonicTime) -> Bool {
         let isByUser = options.scope == .user && !event.user.isEmpty
         let key = Array(isByUser ? event.user : event.client)
-        if let place = places[key], let former = changes[place], former.isJoin != event.isJoin {
+        if let place = places[key], let former = changes[place], former.isJoin != event.isJoin,
+            !mayBeListed(former)
+        {
             changes[place] = nil
             places[key] = nil
             changeCount -= 1
-            guard let lastListed, lastListed + HomePresence.listing > former.since else { return false }
+            return false
         }
         places[key] = changes.count
         changes.append(
@@ -116,6 +119,11 @@ final class HomePresence {
         changeCount += 1
         if changes.count >= 2 * HomePresence.mostWaiting { keep(changes.compactMap { $0 }) }
         return changeCount >= HomePresence.mostWaiting
+    }
+
+    /// Whether a list may have been made between the change and now.
+    private func mayBeListed(_ change: Change) -> Bool {
+        lastListed.map { $0 + HomePresence.listing > change.since } ?? false
     }
 
     /// Takes what is to be told. A join waits as long as its own member is on the way in, or waits `behind` that for
@@ -128,8 +136,15 @@ final class HomePresence {
             own.formUnion(entering.values.compactMap { $0.attendance.member?.clientText() })
             own.formUnion(behind.compactMap { $0.member?.clientText() })
         }
+        var held: Set<[UInt8]> = []
         for case .some(let change) in changes {
-            if change.isJoin, own.contains(change.client) { kept.append(change) } else { due.append(change) }
+            // What follows a join that waits, waits as well.
+            if change.isJoin && own.contains(change.client) || held.contains(change.key) {
+                held.insert(change.key)
+                kept.append(change)
+            } else {
+                due.append(change)
+            }
         }
         keep(kept)
         return due

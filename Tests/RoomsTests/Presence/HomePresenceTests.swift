@@ -109,22 +109,34 @@ import Wire
         #expect(take(presence) == ["-1"])
     }
 
-    @Test func `behind a list the last of two opposites is told`() {
+    @Test func `behind a list both of two opposites are told`() {
         let presence = presence()
         presence.noteList(now: second(100))
         add(presence, "+1 a", at: 100.9)
         add(presence, "-1 a", at: 100.95)
         add(presence, "+2 b", at: 101.01)
         add(presence, "-2 b", at: 101.02)
-        #expect(take(presence) == ["-1"])
+        #expect(take(presence) == ["+1", "-1"])
         add(presence, "+3 c", at: 103)
         presence.noteList(now: second(103.01))
         add(presence, "-3 c", at: 103.02)
         add(presence, "+3 c", at: 103.03)
-        #expect(take(presence) == ["+3"])
+        #expect(take(presence) == ["+3", "-3", "+3"])
     }
 
     // MARK: The own join
+
+    @Test func `what follows a join that waits for its own member waits as well`() {
+        let presence = presence()
+        presence.noteList(now: second(100))
+        presence.begin(attendance(1), entrance: 1)
+        add(presence, "+1 a", at: 100.1)
+        add(presence, "-1 a", at: 100.2)
+        add(presence, "+2 b", at: 100.3)
+        #expect(take(presence) == ["+2"])
+        presence.forget(attendance(1).comer)
+        #expect(take(presence) == ["+1", "-1"])
+    }
 
     @Test func `a join waits for its own member, and nothing else waits for it`() {
         let presence = presence()
