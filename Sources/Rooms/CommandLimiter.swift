@@ -69,30 +69,32 @@ package struct ConnectionLimits: Sendable {
 }
 
 /// Whether a client that is refused heeds it. A refusal holds the client until its time is over; what is refused
-/// within a hold was sent in defiance of it. Holds that follow each other and are all defied make an episode, and an
-/// episode that lasts longer than the patience is abuse. A client that sends nothing before its hold is over is
-/// never at fault, and neither is one whose single burst was refused and that then keeps still.
+/// within a hold was sent in defiance of it. The time over which it goes on like that adds up, and as much time of
+/// peace takes it away again; more of it than the patience is abuse. A client that sends nothing before its hold is
+/// over is never at fault, and neither is one whose single burst was refused and that then keeps still.
 package struct Defiance: Sendable {
-    /// Nanoseconds of peace behind a hold that end an episode.
-    private static let peace: UInt64 = 1_000_000_000
+    /// Nanoseconds between two defiant commands up to which the one goes on where the other was; more are peace.
+    private static let pause: UInt64 = 1_000_000_000
     private var heldUntil: UInt64 = 0
-    private var since: UInt64 = 0
-    private var isDefied = false
+    /// When the last defiant command came; 0: none has.
+    private var lastDefied: UInt64 = 0
+    /// Nanoseconds of defiance that are not made up for.
+    private var level: UInt64 = 0
 
     package init() {}
 
     /// Something was refused at `now`, with `wait` nanoseconds to go. Whether that is one too many.
     package mutating func refuse(at now: MonotonicTime, wait: UInt64, patience: Duration) -> Bool {
         let now = now.nanoseconds
-        guard now >= heldUntil else {
-            if !isDefied, since == 0 { since = now }
-            isDefied = true
-            return now - min(now, since) >= UInt64(max(0, patience.wholeNanoseconds))
+        guard now < heldUntil else {
+            let (end, over) = now.addingReportingOverflow(wait)
+            heldUntil = over ? .max : end
+            return false
         }
-        if !isDefied || now - heldUntil > Defiance.peace { since = 0 }
-        isDefied = false
-        heldUntil = now.addingReportingOverflow(wait).partialValue
-        return false
+        let gap = lastDefied == 0 ? 0 : now - min(now, lastDefied)
+        level = gap > Defiance.pause ? level - min(level, gap) : level + gap
+        lastDefied = now
+        return level >= UInt64(max(0, patience.wholeNanoseconds))
     }
 }
 

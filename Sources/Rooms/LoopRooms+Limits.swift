@@ -17,6 +17,13 @@ struct Toll {
 }
 
 extension LoopRooms {
+    /// Counts what a client was given against its bytes, where asking costs little and answering much. The next
+    /// messages wait for it.
+    func charge(_ session: UnsafeMutablePointer<Session>, _ count: Int) {
+        guard rules.limits.bytes.isOn else { return }
+        session.pointee.bytesDue = rules.limits.bytes.next(session.pointee.bytesDue, count, at: outlet.now).due
+    }
+
     /// Counts a message of `count` bytes. Before `connect` the bytes have a bound of their own.
     func toll(_ session: UnsafeMutablePointer<Session>, _ count: Int) -> Toll {
         guard rules.limits.isOn else { return .free }

@@ -199,17 +199,34 @@ extension LoopRooms {
         send(Errand(.members(order)), to: LoopRooms.home(of: NameTable.hash(room), loopCount: loopCount))
     }
 
-    /// At home: asks the engine.
+    /// At home: asks the engine, once for everybody who asks the same.
     func homeMembers(_ order: MemberOrder) {
-        let name = order.name.bytes
-        if order.query.limit != 0, let number = home.find(name) {
-            home.presence(number)?.noteList(now: outlet.now)
+        let question = MemberReads.Question(
+            room: Array(order.name.bytes), cursor: order.query.cursor, limit: order.query.limit)
+        guard memberReads.ask(question, order.ticket) else {
+            return send(
+                Errand(.membersRead(order.ticket, order.query, .failure(.unavailable))), to: Int(order.ticket.loop))
         }
-        engine.members(room: name, order.query, ticket: order.ticket)
+        readMembers()
+    }
+
+    private func readMembers() {
+        while let (number, question) = memberReads.begin() {
+            let query = MemberQuery(cursor: question.cursor, limit: question.limit, maxBytes: rules.replyBytes)
+            question.room.withUnsafeBytes { name in
+                if question.limit != 0, let number = home.find(name) {
+                    home.presence(number)?.noteList(now: outlet.now)
+                }
+                engine.members(room: name, query, ticket: Ticket(connection: number, command: 0, loop: UInt16(loop)))
+            }
+        }
     }
 
     package func membersRead(_ ticket: Ticket, _ query: MemberQuery, _ result: Result<MemberPage, EngineFailure>) {
-        send(Errand(.membersRead(ticket, query, result)), to: Int(ticket.loop))
+        for waiting in memberReads.end(ticket.connection) {
+            send(Errand(.membersRead(waiting, query, result)), to: Int(waiting.loop))
+        }
+        readMembers()
     }
 
     /// On the reader's loop: the reply.
@@ -228,6 +245,7 @@ extension LoopRooms {
                     session, ticket.command, .presence, error: .limitExceeded,
                     message: "too many members for one reply; ask with limit and cursor")
             }
+            charge(session, page.entries.count)
             replyMembers(session, ticket.command, page)
         }
     }

@@ -30,6 +30,8 @@ package final class LoopRooms: EngineDelegate {
     var connecting: [ConnectionWord: PendingConnect] = [:]
     /// Members whose connection broke, of rooms whose home is here.
     var graces = GraceQueue()
+    /// Lists of members that are being read here.
+    var memberReads = MemberReads()
     /// Rooms with something to fan out, in turn.
     var dirtyRooms: [UInt32] = []
     /// Rooms without members, with the moment at which they end.

@@ -259,6 +259,9 @@ struct RedisFaultTests {
             if stalls { impatient(&$0) }
         }
         try rig.runUntilAvailable()
+        // The reply that is garbled is to be the publish's: a beat has just been answered, so none is on its way.
+        let beats = rig.registry.total(.engineCommands(.beat, .ok))
+        try rig.run("a beat is answered") { rig.registry.total(.engineCommands(.beat, .ok)) > beats }
         relay.garbling = garbling
         rig.publish("lobby", "\"data\":1", history: kept)
         try rig.run("the link is lost") { rig.recorder.events.contains(.available(false)) }

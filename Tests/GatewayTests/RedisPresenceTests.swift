@@ -194,6 +194,34 @@ struct RedisPresenceTests {
         #expect(scene.view("room-0") == expected, "nobody was told of it")
     }
 
+    @Test("An old snapshot's members whose node has nobody left are not there again")
+    func oldSnapshotOfAnEmptyNode() throws {
+        let scene = try Scene(2)
+        try scene.enter("room-0", 1...10, on: 1)
+        try scene.enter("room-0", 21...30, on: 0)
+        try scene.cluster.run("all joins are told") { scene.view("room-0").count == 20 }
+        try scene.cluster.server.command(["SAVE"])
+        for number in 1...10 { scene.cluster.rigs[1].leave("room-0", number, scene.options) }
+        try scene.cluster.run("they have left") { scene.view("room-0").count == 10 }
+        scene.cluster.server.end(SIGKILL)
+        try scene.cluster.server.start()
+        try scene.cluster.run("the links are back") { scene.cluster.rigs.allSatisfy { $0.engine.isAvailable } }
+        try scene.cluster.beat(20)
+        #expect(try scene.members("room-0", on: 0) == Array(21...30))
+    }
+
+    @Test("The list of a node's rooms has a time to live whenever it is there")
+    func listLives() throws {
+        let scene = try Scene(1)
+        for number in 1...2 {
+            try scene.enter("room-0", number...number, on: 0)
+            try scene.expectEveryKeyToExpire()
+            scene.cluster.rigs[0].leave("room-0", number, scene.options)
+            try scene.cluster.run("it has left") { scene.view("room-0").isEmpty }
+            try scene.cluster.beat(2)
+        }
+    }
+
     @Test("F07: an outage of Redis that is longer than every lease kills nobody")
     func longOutage() throws {
         let scene = try Scene(3)

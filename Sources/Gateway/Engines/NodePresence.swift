@@ -80,6 +80,8 @@ struct NodePresence: ~Copyable {
     var saying = 0
     /// Where the slow walk that keeps keys from expiring has come.
     var touchFrom: UInt32 = 0
+    /// Somebody was brought under this incarnation, and an old snapshot may know of it.
+    var hasListed = false
     /// When the list of the incarnation's rooms was last given its time to live.
     var listTouched: MonotonicTime?
     /// The dead node whose members are being taken out.
@@ -112,10 +114,17 @@ struct NodePresence: ~Copyable {
         isReborn = true
         replacesQuietly = quietly
         hasOtherStore = false
+        hasListed = false
         listTouched = nil
         // Whoever was being taken out is somebody's else, or will be given to this one again.
         reaping = nil
         unsaid = rooms.indices.filter { rooms[$0] != nil }.map { UInt32($0) }
+    }
+
+    /// A room's members have to be said again, later.
+    mutating func sayLater(_ number: UInt32) {
+        guard options(number) != nil, !unsaid.contains(number) else { return }
+        unsaid.append(number)
     }
 
     /// Every room has been said under this incarnation, and is rid of what stood there under former ones.

@@ -60,7 +60,9 @@ extension RedisEngine {
         case .members(let listing): membersRead(listing, outcome)
         case .reapRooms(let incarnation): reapRoomsRead(incarnation, outcome)
         case .reap(let room, let incarnation): reaped(room, incarnation, outcome)
-        default: break
+        case .publish, .publishOnce, .passLimited, .read, .position, .fence, .announce, .beat, .audit,
+            .loadScript, .leave, .plain:
+            break
         }
     }
 

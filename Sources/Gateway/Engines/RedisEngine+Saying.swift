@@ -39,6 +39,7 @@ extension RedisEngine {
         }
         guard isSent else { return }
         state.pointee.presence.update(number) { $0.listedFor = incarnation }
+        state.pointee.presence.hasListed = true
         touchList()
     }
 
@@ -57,7 +58,7 @@ extension RedisEngine {
     func listed(_ number: UInt32, _ incarnation: UInt32, _ outcome: CommandOutcome) {
         if case .reply = outcome { return }
         state.pointee.presence.update(number) { if $0.listedFor == incarnation { $0.listedFor = 0 } }
-        state.pointee.presence.unsaid.append(number)
+        state.pointee.presence.sayLater(number)
     }
 
     /// Forgets a room in which this node has nobody any more.
@@ -72,6 +73,8 @@ extension RedisEngine {
                 output.appendArgument(state.pointee.presence.name(number))
             }
             scheduleWriting()
+            // It may have been the last one: then the list is made anew by the next, and needs its time to live again.
+            state.pointee.presence.listTouched = nil
         }
         state.pointee.presence.removeRoom(number)
     }
@@ -101,7 +104,7 @@ extension RedisEngine {
     /// A beat was answered: the registry knows this incarnation.
     func presenceConfirmed(after silence: Duration) {
         guard canCall else { return }
-        if state.pointee.presence.memberCount > 0 {
+        if state.pointee.presence.memberCount > 0 || state.pointee.presence.hasListed {
             if silence > RedisEngine.longSilence {
                 state.pointee.presence.beReborn(quietly: false)
             } else if state.pointee.presence.hasOtherStore {
@@ -187,7 +190,7 @@ extension RedisEngine {
         for (client, serial) in zip(clients, serials) {
             state.pointee.presence.update(number, client) { if $0.serial == serial { $0.isDoubtful = true } }
         }
-        state.pointee.presence.unsaid.append(number)
+        state.pointee.presence.sayLater(number)
     }
 
     /// Empties what former incarnations left in a room, after the store has lost something: their lists of rooms, by
@@ -205,12 +208,12 @@ extension RedisEngine {
             scope(number, options, incarnation: incarnation, isTold: false)
                 .appendReap(most: RedisEngine.sweptAtOnce, to: &output, names: settings.names)
         }
-        if !isSent { state.pointee.presence.unsaid.append(number) }
+        if !isSent { state.pointee.presence.sayLater(number) }
     }
 
     /// A former incarnation's set in a room was emptied, or a part of it.
     func swept(_ number: UInt32, _ incarnation: UInt32, _ outcome: CommandOutcome) {
-        guard case .reply(let reply) = outcome else { return state.pointee.presence.unsaid.append(number) }
+        guard case .reply(let reply) = outcome else { return state.pointee.presence.sayLater(number) }
         guard let result = ReapResult(reply) else { return distrust() }
         if result.left > 0 { sweep(number, incarnation) }
     }

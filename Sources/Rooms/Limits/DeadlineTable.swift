@@ -20,6 +20,8 @@ struct DeadlineTable: ~Copyable {
         /// A third one, and how often something was done at it; the caller's own.
         var batchAt: UInt64 = 0
         var batch: UInt64 = 0
+        /// The same of what may count or not.
+        var doubtful: UInt64 = 0
         /// Tells one life of the number from the next.
         var generation: UInt64 = 0
         fileprivate var isUsed = false

@@ -52,11 +52,11 @@ struct RateMemory: ~Copyable {
         var holding: (room: UInt32?, user: UInt32?)
         if let limit = limits.room {
             RateKey.compose(room: room, in: &key)
-            (holding.room, waits.room) = holder(limit, now)
+            (holding.room, waits.room) = holder(limit, now, isKeyed: !options.key.isEmpty)
         }
         if let limit = limits.user {
             RateKey.compose(room: room, talker: options.talker, in: &key)
-            (holding.user, waits.user) = holder(limit, now)
+            (holding.user, waits.user) = holder(limit, now, isKeyed: !options.key.isEmpty)
         }
         guard waits.isHolding else { return nil }
         if !options.key.isEmpty, mayProbe(holding.room, now), mayProbe(holding.user, now) {
@@ -69,13 +69,15 @@ struct RateMemory: ~Copyable {
     }
 
     /// The entry under `key` if its limit holds, and for how long.
-    private func holder(_ limit: RateLimit, _ now: UInt64) -> (UInt32?, UInt64) {
+    private func holder(_ limit: RateLimit, _ now: UInt64, isKeyed: Bool) -> (UInt32?, UInt64) {
         guard let number = table.find(key.bytes) else { return (nil, 0) }
         let entry = table[number]
         if entry.until > now { return (number, entry.until - now) }
         guard entry.until > 0, entry.batchAt == now else { return (nil, 0) }
         // The first one may pass at `until` at the earliest, each further one an interval later.
-        let (ahead, isFar) = limit.interval.multipliedReportingOverflow(by: entry.batch)
+        // Publications with keys hold each other back, but nobody else: they may be repetitions, which cost nothing.
+        let sent = entry.batch + (isKeyed ? entry.doubtful : 0)
+        let (ahead, isFar) = limit.interval.multipliedReportingOverflow(by: sent)
         guard !isFar, ahead > now - entry.until else { return (nil, 0) }
         return (number, ahead - (now - entry.until))
     }
@@ -111,11 +113,16 @@ struct RateMemory: ~Copyable {
     /// Counts what goes out at one moment, if it is sure to be charged or refused by the one limit that there is: a
     /// repetition is neither, and of two limits the other one may refuse.
     private mutating func countBatch(_ options: PublishOptions, _ entry: Asked, _ time: UInt64) {
-        guard options.key.isEmpty, options.limits?.room == nil || options.limits?.user == nil,
-            let number = table.resolve(options.limits?.room == nil ? entry.user : entry.room)
-        else { return }
-        table[number].batch = table[number].batchAt == time ? table[number].batch + 1 : 1
-        table[number].batchAt = time
+        let isSure = options.key.isEmpty && (options.limits?.room == nil || options.limits?.user == nil)
+        for reference in [entry.room, entry.user] {
+            guard let number = table.resolve(reference) else { continue }
+            if table[number].batchAt != time {
+                table[number].batch = 0
+                table[number].doubtful = 0
+                table[number].batchAt = time
+            }
+            if isSure { table[number].batch += 1 } else { table[number].doubtful += 1 }
+        }
     }
 
     /// The engine has answered one of the tickets that were given here: the ticket that it stands for.

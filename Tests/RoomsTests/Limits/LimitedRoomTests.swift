@@ -122,6 +122,20 @@ import Wire
         #expect(house.engines[0].publishCalls <= attempts / 10 + 1, "\(house.engines[0].publishCalls) calls")
     }
 
+    @Test func `a flood with keys in one iteration costs the engine no more than what can have become free`() throws {
+        let house = house(room: try limit(50, per: .seconds(1), burst: 1))
+        let clients = (0..<30).map { house.connected(user: "u\($0)") }
+        #expect(say(clients[0], "slow:r", key: "first") != refused(20))
+        _ = say(clients[1], "slow:r")
+        let before = house.engines[0].publishCalls
+        for step in 0..<40 {
+            house.pass(.milliseconds(25))
+            for (index, client) in clients.enumerated() { _ = say(client, "slow:r", key: "\(step) \(index)") }
+        }
+        // In each iteration one passes, one may be asked about, and every 250 ms one more.
+        #expect(house.engines[0].publishCalls - before <= 40 * 2 + 5, "\(house.engines[0].publishCalls - before) calls")
+    }
+
     @Test func `several commands that are on their way when the limit is reached are all answered`() throws {
         let house = house(2, room: try limit(1, per: .seconds(1)))
         let room = slowRoom(house, home: 1)

@@ -110,6 +110,8 @@ import Wire
         for id in 2...4 { client.say(#"{"id":\#(id),"presence":{"channel":"room"}}"#) }
         #expect(client.heard == [errorReply(4, .tooManyRequests)])
         house.engines[0].answerWaiting()
+        #expect(client.heard.count == 2, "who asks while an answer is on its way gets the next one")
+        house.engines[0].answerWaiting()
         #expect(client.heard.count == 3)
         client.say(#"{"id":5,"presence_stats":{"channel":"room"}}"#)
         client.close()
