@@ -2,12 +2,14 @@
 // of TLS or HTTP. The product implements it; the reactor only closes whom it refuses and says when somebody has gone.
 // One gate per kind of connection and loop; every call comes on the loop.
 
+package import Bytes
+
 /// Decides on newcomers and keeps account of those who are there.
 package protocol AcceptGate: AnyObject {
-    /// Whether a connection that was just accepted may stay. A refused one is reset at once, and nobody hears of it
-    /// again; for an admitted one `left` follows.
-    func admit(_ peer: PeerAddress) -> Bool
-    /// An admitted connection is gone, or could not be served after all.
+    /// Whom a connection that was just accepted from `address` (nil: a Unix socket) is charged to; nil when it may not
+    /// stay. A refused one is reset at once, and nobody hears of it again; for an admitted one `left` follows.
+    func admit(_ address: InternetAddress?) -> PeerAddress?
+    /// An admitted connection is gone, or could not be served after all. `peer` is whom it was charged to at last.
     func left(_ peer: PeerAddress)
 }
 
@@ -25,6 +27,13 @@ extension Loop {
         guard let connection = find(id), connection.pointee.flags.contains(.gated) else { return nil }
         defer { connection.pointee.peer = peer }
         return connection.pointee.peer
+    }
+
+    /// Whom an open connection is charged to; `uncounted` also when no gate knows it. Still known in `closed`.
+    package func peer(_ id: ConnectionID) -> PeerAddress {
+        guard Int(id.slot) < state.pointee.connections.capacity else { return .uncounted }
+        let connection = state.pointee.connections[id.slot]
+        return connection.pointee.generation == id.generation ? connection.pointee.peer : .uncounted
     }
 
     /// Tells the gate that an admitted connection is gone.

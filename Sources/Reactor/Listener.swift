@@ -160,8 +160,7 @@ extension Loop {
             adopt(descriptor, handler: handler)
             return true
         }
-        let peer = PeerAddress(address)
-        guard gate.admit(peer) else {
+        guard let peer = gate.admit(InternetAddress(address)) else {
             Transport.reset(descriptor)
             return false
         }

@@ -2,6 +2,7 @@
 // until it closes. Made by the listener right after accept; a handler that learns of another peer (a proxy's header)
 // may make one from the address that it read. Pure arithmetic on the address's bytes, nothing is allocated.
 
+package import Bytes
 import CLinux
 import Glibc
 
@@ -30,25 +31,13 @@ package struct PeerAddress: Hashable, Sendable, CustomStringConvertible {
         }
     }
 
-    /// The address that `accept` gave.
-    init(_ storage: sockaddr_storage) {
-        self = withUnsafeBytes(of: storage) {
-            switch Int32(storage.ss_family) {
-            case AF_INET:
-                PeerAddress(v4: UInt32(bigEndian: $0.loadUnaligned(as: sockaddr_in.self).sin_addr.s_addr))
-            case AF_INET6:
-                withUnsafeBytes(of: $0.loadUnaligned(as: sockaddr_in6.self).sin6_addr) { bytes in
-                    PeerAddress(
-                        v6: UInt64(bigEndian: bytes.loadUnaligned(as: UInt64.self)),
-                        UInt64(bigEndian: bytes.loadUnaligned(fromByteOffset: 8, as: UInt64.self)))
-                }
-            default: .uncounted
-            }
-        }
-    }
+    /// Whom an address belongs to.
+    package init(_ address: InternetAddress) { self.init(v6: address.upper, address.lower) }
 
     /// The peer that a socket address names.
-    package init(_ address: SocketAddress) { self.init(address.storage) }
+    package init(_ address: SocketAddress) {
+        self = InternetAddress(address.storage).map(PeerAddress.init) ?? .uncounted
+    }
 
     /// `192.0.2.1`, `2001:db8:0:1::/64`, or `local` for what is not counted.
     package var description: String {
@@ -58,5 +47,26 @@ package struct PeerAddress: Hashable, Sendable, CustomStringConvertible {
         case 2 where word == PeerAddress.loopback: "::/64"
         default: (0..<4).map { String(word >> (48 - 16 * $0) & 0xFFFF, radix: 16) }.joined(separator: ":") + "::/64"
         }
+    }
+}
+
+extension InternetAddress {
+    /// The address that `accept` gave; nil for a Unix socket.
+    init?(_ storage: sockaddr_storage) {
+        let address: InternetAddress? = withUnsafeBytes(of: storage) {
+            switch Int32(storage.ss_family) {
+            case AF_INET:
+                InternetAddress(v4: UInt32(bigEndian: $0.loadUnaligned(as: sockaddr_in.self).sin_addr.s_addr))
+            case AF_INET6:
+                withUnsafeBytes(of: $0.loadUnaligned(as: sockaddr_in6.self).sin6_addr) { bytes in
+                    InternetAddress(
+                        v6: UInt64(bigEndian: bytes.loadUnaligned(as: UInt64.self)),
+                        UInt64(bigEndian: bytes.loadUnaligned(fromByteOffset: 8, as: UInt64.self)))
+                }
+            default: nil
+            }
+        }
+        guard let address else { return nil }
+        self = address
     }
 }

@@ -153,7 +153,7 @@ package enum MetricCatalogue {
         MetricDefinition(
             "martlet_connections_refused", .counter, labels: [MetricLabel("reason", Labels.Refusal.self)],
             from: .sum(CellLayout.connectionsRefused),
-            "Connections reset right after they were accepted, by the limit that refused them."),
+            "Connections refused at accept, or when a proxy had named the client, by the limit that refused them."),
     ]
 
     private static let rooms = [

@@ -84,7 +84,7 @@ public enum CellLayout {
     /// Handshakes, one cell a result.
     @inlinable public static var handshakes: Int { closed + 7 }
     /// Bytes read.
-    @inlinable public static var receivedBytes: Int { handshakes + 10 }
+    @inlinable public static var receivedBytes: Int { handshakes + 11 }
     /// Bytes written.
     @inlinable public static var sentBytes: Int { receivedBytes + 1 }
     /// Frames received, one cell an opcode.
@@ -148,7 +148,7 @@ public enum CellLayout {
     /// Refused connections, one cell a reason.
     @inlinable public static var connectionsRefused: Int { rateLimited + 4 }
     /// Commands times results.
-    @inlinable public static var commands: Int { connectionsRefused + 6 }
+    @inlinable public static var commands: Int { connectionsRefused + 7 }
     /// Cells of one shard.
     @inlinable public static var count: Int { commands + 13 * 17 }
 }
@@ -232,7 +232,7 @@ extension Counter {
     @inlinable public static func acceptErrors(_ reason: Labels.AcceptError) -> Counter {
         Counter(cell: CellLayout.acceptErrors + reason.rawValue)
     }
-    /// Connections refused right after they were accepted.
+    /// Connections refused right after they were accepted, or when a proxy had named the client.
     @inlinable public static func connectionsRefused(_ reason: Labels.Refusal) -> Counter {
         Counter(cell: CellLayout.connectionsRefused + reason.rawValue)
     }

@@ -45,7 +45,7 @@ public enum Labels {
     /// How an opening handshake ended.
     public enum Handshake: Int, LabelValue {
         case accepted, badRequest, forbidden, notFound, methodNotAllowed, tooLarge, upgradeRequired, timeout
-        case unavailable, aborted
+        case unavailable, aborted, proxyHeader
 
         package var name: String {
             switch self {
@@ -59,6 +59,7 @@ public enum Labels {
             case .timeout: "timeout"
             case .unavailable: "unavailable"
             case .aborted: "aborted"
+            case .proxyHeader: "proxy_header"
             }
         }
     }
@@ -250,7 +251,7 @@ public enum Labels {
 
     /// Why a connection was refused right after it was accepted.
     public enum Refusal: Int, LabelValue {
-        case connections, address, rate, addressRate, memory, descriptors
+        case connections, address, rate, addressRate, memory, descriptors, untrusted
 
         package var name: String { self == .addressRate ? "address_rate" : String(describing: self) }
     }

@@ -46,10 +46,11 @@ private final class Doorman: AcceptGate {
     var asked: [PeerAddress] = []
     var inside: [PeerAddress] = []
 
-    func admit(_ peer: PeerAddress) -> Bool {
+    func admit(_ address: InternetAddress?) -> PeerAddress? {
+        let peer = address.map(PeerAddress.init) ?? .uncounted
         asked.append(peer)
         if !refuses { inside.append(peer) }
-        return !refuses
+        return refuses ? nil : peer
     }
 
     func left(_ peer: PeerAddress) {
@@ -127,6 +128,7 @@ private final class Doorman: AcceptGate {
         let id = recorder.openedIDs[0]
         let behind = PeerAddress(v4: 0xC000_0207)
         #expect(loop.recharge(id, to: behind) == PeerAddress(v4: 0x7F00_0001))
+        #expect(loop.peer(id) == behind)
         doorman.inside = [behind]
         peer.close()
         loop.turn(until: "it is gone") { loop.connectionCount == 0 }

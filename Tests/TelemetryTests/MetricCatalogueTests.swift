@@ -23,7 +23,7 @@ import Testing
 
     @Test func `the last label values stay inside their metric`() {
         #expect(Counter.connectionsClosed(.applicationTerminal).cell + 1 == CellLayout.handshakes)
-        #expect(Counter.handshakes(.aborted).cell + 1 == CellLayout.receivedBytes)
+        #expect(Counter.handshakes(.proxyHeader).cell + 1 == CellLayout.receivedBytes)
         #expect(Counter.framesReceived(.pong).cell + 1 == CellLayout.publications)
         #expect(Counter.publications(.api).cell + 1 == CellLayout.deliveries)
         #expect(Counter.slowConsumers(.time).cell + 1 == CellLayout.rooms)
@@ -37,7 +37,7 @@ import Testing
         #expect(Counter.memberEvents(.leave).cell + 1 == CellLayout.acceptErrors)
         #expect(Counter.acceptErrors(.other).cell + 1 == CellLayout.rateLimited)
         #expect(Counter.rateLimited(.churn).cell + 1 == CellLayout.connectionsRefused)
-        #expect(Counter.connectionsRefused(.descriptors).cell + 1 == CellLayout.commands)
+        #expect(Counter.connectionsRefused(.untrusted).cell + 1 == CellLayout.commands)
         #expect(Counter.commands(.pong, .other).cell + 1 == CellLayout.count)
         #expect(UpState.engine(.term).cell + 1 == CellLayout.engineCommands)
         #expect(Histogram.engineDuration(.members).cell + BucketLadder.latency.cellCount == CellLayout.engineReconnects)

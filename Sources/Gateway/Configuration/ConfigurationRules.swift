@@ -7,7 +7,8 @@ import Rooms
 
 enum ConfigurationRules {
     static func problems(of configuration: GatewayConfiguration) -> [ConfigurationProblem] {
-        [listeners(configuration), exposure(configuration), heartbeat(configuration.client)].compactMap { $0 }
+        [listeners(configuration), exposure(configuration), proxies(configuration), heartbeat(configuration.client)]
+            .compactMap { $0 }
             + sizes(configuration)
     }
 
@@ -30,6 +31,12 @@ enum ConfigurationRules {
             "\(configuration.host) can be reached from other machines, without authentication and without TLS; "
                 + "keep --host 127.0.0.1, or pass --behind-proxy if a proxy does TLS in front or the network is private"
         )
+    }
+
+    private static func proxies(_ configuration: GatewayConfiguration) -> ConfigurationProblem? {
+        guard configuration.proxyProtocol, configuration.trustedProxies.isEmpty else { return nil }
+        return problem(
+            "proxyProtocol", "needs trustedProxies: without it nobody could connect; name the balancers there")
     }
 
     private static func heartbeat(_ client: GatewayConfiguration.Client) -> ConfigurationProblem? {

@@ -11,6 +11,10 @@ package struct GatewayConfiguration: Sendable, Equatable {
     package var port = 8000
     /// Says that a proxy in front does the encryption, or that only a private network reaches us.
     package var behindProxy = false
+    /// Whether connections begin with a PROXY header; then only trusted proxies may connect.
+    package var proxyProtocol = false
+    /// Networks that are believed when they name a client's address, in CIDR notation.
+    package var trustedProxies: [String] = []
     /// Health, metrics and server API.
     package var admin = Admin()
     /// Number of event loops.

@@ -1,6 +1,8 @@
 // Checks of single text values, used by the tables. Each returns what is wrong as a clause to stand behind the key's
 // name, or nil. Called at start, for each text that a source gives.
 
+import Bytes
+
 enum SettingChecks {
     /// A host name or an address to listen on.
     static func host(_ text: String) -> String? {
@@ -28,6 +30,14 @@ enum SettingChecks {
         let stars = authority.filter { $0 == "*" }.count
         let starIsFirst = stars == 0 || (stars == 1 && authority.hasPrefix("*."))
         return schemeIsPlain && !authority.isEmpty && authorityIsPlain && starIsFirst ? nil : wrong
+    }
+
+    /// A network in CIDR notation, or one address.
+    static func network(_ text: String) -> String? {
+        Network(text) != nil
+            ? nil
+            : "must hold networks such as \"10.0.0.0/8\", \"2001:db8::/32\" or \"192.0.2.1\", without bits behind "
+                + "the prefix"
     }
 
     /// The first part of Redis keys: no braces, since those mark the part that decides on a cluster's slot.

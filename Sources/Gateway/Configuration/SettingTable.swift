@@ -55,12 +55,12 @@ enum SettingTable {
             "tls.ticketKeys", .text(check: SettingChecks.anything), default: "none",
             "File with session ticket keys that all instances share."),
         .later("tls.minVersion", .choice(["1.2", "1.3"]), default: "1.2", off: .text("1.2"), "Oldest TLS version."),
-        .later(
-            "proxyProtocol", .boolean, default: "false", off: .boolean(false),
-            "Whether connections begin with a PROXY v1/v2 header."),
-        .later(
-            "trustedProxies", .list(check: SettingChecks.anything), default: "[]", off: .list([]),
-            "Networks whose PROXY header or X-Forwarded-For is believed."),
+        .boolean(
+            "proxyProtocol", \.proxyProtocol,
+            "Whether connections begin with a PROXY v1/v2 header; then only trusted proxies may connect."),
+        .list(
+            "trustedProxies", \.trustedProxies, check: SettingChecks.network,
+            "Networks whose PROXY header, X-Forwarded-For or Forwarded is believed, such as \"10.0.0.0/8\"."),
         .later(
             "api.key", .text(check: SettingChecks.anything), default: "none", secret: true, "Key of the server API."),
         .later(

@@ -43,6 +43,7 @@ extension ClientHandler {
         _ id: ConnectionID, _ driver: UnsafeMutablePointer<Driver>, _ head: RequestHead,
         rest: UnsafeMutableRawBufferPointer
     ) {
+        guard admitForwarded(id, driver, head) else { return }
         let isEcho = settings.echo && head.matches("/echo")
         guard isEcho || head.matches("/connection/websocket") else {
             metrics.add(.handshakes(.notFound))

@@ -23,14 +23,17 @@ final class ClientHandler: ConnectionHandler, LoopHook, LetterHandler {
     let loop: Loop
     let settings: ClientSettings
     let metrics: MetricShard
+    /// Asked once a trusted proxy has named the client.
+    let gate: AdmissionGate
     /// Only there when somebody reads debug lines, so that the usual case costs nothing.
     private let log: Logger?
     private let limits: FrameLimits
     var scratch = ByteBuffer(capacity: 1024)
 
-    init(shell: LoopShell, rooms: LoopRooms, logger: Logger) {
+    init(shell: LoopShell, rooms: LoopRooms, gate: AdmissionGate, logger: Logger) {
         self.shell = shell
         self.rooms = rooms
+        self.gate = gate
         loop = shell.loop
         settings = shell.settings
         metrics = shell.metrics
@@ -45,7 +48,7 @@ final class ClientHandler: ConnectionHandler, LoopHook, LetterHandler {
         shell.drivers.pointee.ensure(id.slot) { $0.initialize(to: Driver()) }
         let driver = shell.drivers.pointee[id.slot]
         driver.pointee.generation = id.generation
-        driver.pointee.phase = .head
+        driver.pointee.phase = settings.proxies.expectsHeader ? .proxy : .head
         driver.pointee.opened = loop.now
         loop.setTimer(id, after: settings.headTimeout)
         metrics.add(.connectionsOpened)
@@ -60,6 +63,7 @@ final class ClientHandler: ConnectionHandler, LoopHook, LetterHandler {
             readFrames(id, driver, bytes)
         case .rooms, .closing: readFrames(id, driver, bytes)
         case .head: readHead(id, driver, bytes)
+        case .proxy: readProxyHeader(id, driver, bytes)
         case .vacant, .ended: break
         }
     }
@@ -70,6 +74,7 @@ final class ClientHandler: ConnectionHandler, LoopHook, LetterHandler {
         case .head:
             metrics.add(.handshakes(.timeout))
             refuse(id, driver) { ResponseWriter.refuse(408, reason: "request head timeout", to: &$0) }
+        case .proxy: dropUnnamed(id, driver)
         case .rooms: rooms.timerFired(id.word)
         // Our last words are out, or there is no hope for them: then the kernel need not keep what is before them.
         case .closing, .ended: loop.close(id, loop.queuedBytes(id) > 0 ? .stalled : .local)
@@ -89,7 +94,7 @@ final class ClientHandler: ConnectionHandler, LoopHook, LetterHandler {
             return true
         // The close timeout counts already.
         case .closing: return true
-        case .head, .vacant, .ended: return false
+        case .proxy, .head, .vacant, .ended: return false
         }
     }
 
@@ -116,7 +121,7 @@ final class ClientHandler: ConnectionHandler, LoopHook, LetterHandler {
     private func logClosed(_ id: ConnectionID, _ driver: UnsafeMutablePointer<Driver>, _ reason: CloseReason) {
         guard let log else { return }
         var metadata: Logger.Metadata = [
-            "martlet.close.reason": .string("\(reason)"),
+            "client.address": .string(loop.peer(id).description), "martlet.close.reason": .string("\(reason)"),
             "martlet.messages.received": .stringConvertible(driver.pointee.messages),
             "duration_ms": .stringConvertible(loop.now.since(driver.pointee.opened).wholeMilliseconds),
         ]

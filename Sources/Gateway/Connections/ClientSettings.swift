@@ -1,6 +1,7 @@
 // What the client listener goes by; made from the configuration once, then shared by all loops.
 // Defaults stand here for tests; the configuration sets every value that an operator can set.
 
+package import Bytes
 package import WebSocket
 
 /// Settings of client connections.
@@ -21,6 +22,19 @@ package struct ClientSettings: Sendable {
     package var echoIdleTimeout = Duration.seconds(60)
     /// Time between our Close and the peer's; also for a slow client to read what comes before the Close.
     package var closeTimeout = Duration.seconds(5)
+
+    /// Whom clients come through.
+    package var proxies = ProxySettings()
+
+    package init() {}
+}
+
+/// What proxies in front say about clients, and which of them are believed.
+package struct ProxySettings: Sendable {
+    /// Every connection begins with a PROXY header, and comes from a trusted network.
+    package var expectsHeader = false
+    /// Networks that are believed and have no limit of their own.
+    package var trusted = Networks()
 
     package init() {}
 }

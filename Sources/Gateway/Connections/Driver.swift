@@ -6,7 +6,7 @@ import HTTP
 import Reactor
 import WebSocket
 
-/// A head that did not come in one piece. Exists only until it is complete.
+/// A head, or a PROXY header, that did not come in one piece. Exists only until it is complete.
 final class PartialHead {
     var parser = RequestHeadParser()
     var bytes = ByteBuffer()
@@ -17,6 +17,8 @@ struct Driver: ~Copyable {
     enum Phase: UInt8 {
         /// The slot is free.
         case vacant
+        /// A PROXY header is awaited; deadline: the head timeout, which goes on for the request head.
+        case proxy
         /// The request head is awaited; deadline: the head timeout, not prolonged by bytes that trickle in.
         case head
         /// Frames carry commands and replies.

@@ -137,7 +137,7 @@ final class LoopShell: Outlet {
                 let wait = Int.random(in: LoopShell.comebackMilliseconds, using: &random)
                 sendClose(id, code, reconnectIn: hintsWanted(id.word) ? .milliseconds(wait) : nil)
             case .echo: sendClose(id, .goingAway, "shutdown")
-            case .head: loop.close(id)
+            case .proxy, .head: loop.close(id)
             case .vacant, .closing, .ended: continue
             }
             left -= 1
@@ -249,7 +249,7 @@ final class LoopShell: Outlet {
     private func logSlow(_ id: ConnectionID, _ driver: UnsafeMutablePointer<Driver>, _ reason: Labels.SlowReason) {
         guard let logger, logger.logLevel <= .info, let left = slowOnes.admit(at: loop.now) else { return }
         var metadata: Logger.Metadata = [
-            "martlet.loop": .stringConvertible(loop.index),
+            "martlet.loop": .stringConvertible(loop.index), "client.address": .string(loop.peer(id).description),
             "martlet.close.code": .stringConvertible(DisconnectCode.slow.rawValue),
             "martlet.close.reason": .string("\(reason)"),
             "martlet.queue.bytes": .stringConvertible(loop.queuedBytes(id)),

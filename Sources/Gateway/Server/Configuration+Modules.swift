@@ -124,6 +124,22 @@ extension ClientSettings {
             allowed.append(origin)
         }
         if !allowed.isEmpty { origins = .list(allowed) }
+        proxies = try ProxySettings(configuration)
+    }
+}
+
+extension ProxySettings {
+    init(_ configuration: GatewayConfiguration) throws(GatewayFailure) {
+        self.init()
+        expectsHeader = configuration.proxyProtocol
+        var networks: [Network] = []
+        for text in configuration.trustedProxies {
+            guard let network = Network(text) else {
+                throw GatewayFailure(.failed, "trustedProxies: \(text) is not a network; write it as 10.0.0.0/8")
+            }
+            networks.append(network)
+        }
+        trusted = Networks(networks)
     }
 }
 

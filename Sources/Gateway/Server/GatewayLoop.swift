@@ -29,9 +29,10 @@ final class GatewayLoop: @unchecked Sendable {
             loop: loop, loops: loops, settings: settings, path: engine is MemoryEngine ? .local : .engine)
         rooms = LoopRooms(
             loop: loop.index, loopCount: loops.count, rules: rules, outlet: shell, engine: engine)
-        clients = ClientHandler(shell: shell, rooms: rooms, logger: logger)
+        let gate = AdmissionGate(loop: loop, admission: admission, proxies: settings.proxies, logger: logger)
+        clients = ClientHandler(shell: shell, rooms: rooms, gate: gate, logger: logger)
         clientKind = loop.register(clients)
-        loop.setGate(AdmissionGate(loop: loop, admission: admission, logger: logger), for: clientKind)
+        loop.setGate(gate, for: clientKind)
         loop.addHook(clients)
         loop.setLetterHandler(clients)
     }

@@ -8,6 +8,8 @@ import Fuzz
 enum FuzzTarget: String, CaseIterable, Sendable, ExpressibleByArgument {
     /// HTTP heads and the opening handshake.
     case http
+    /// The PROXY header.
+    case proxy
     /// WebSocket frames.
     case frames
     /// The client protocol's commands.
@@ -19,6 +21,7 @@ enum FuzzTarget: String, CaseIterable, Sendable, ExpressibleByArgument {
     func run(_ bytes: UnsafeRawBufferPointer) {
         switch self {
         case .http: fuzzHTTPHead(bytes)
+        case .proxy: fuzzProxyHeader(bytes)
         case .frames: fuzzFrames(bytes)
         case .commands: fuzzCommands(bytes)
         case .resp: fuzzRESP(bytes)
@@ -29,6 +32,7 @@ enum FuzzTarget: String, CaseIterable, Sendable, ExpressibleByArgument {
     var seeds: [[UInt8]] {
         switch self {
         case .http: fuzzHTTPHeadSeeds
+        case .proxy: fuzzProxyHeaderSeeds
         case .frames: fuzzFramesSeeds
         case .commands: commandSeeds
         case .resp: fuzzRESPSeeds
@@ -46,6 +50,7 @@ enum FuzzTarget: String, CaseIterable, Sendable, ExpressibleByArgument {
                     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version: 13", ",", ";", "%00", "?",
                     "18446744073709551616", "-1", "0x5", "\u{0}", "\u{B}",
                 ]
+            case .proxy: ["PROXY ", "TCP4 ", "TCP6 ", "UNKNOWN", "\r\n", "\r\n\r\n\0\r\nQUIT\n", "::ffff:", " 65536"]
             case .frames: []
             case .commands:
                 [

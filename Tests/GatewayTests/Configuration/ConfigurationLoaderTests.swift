@@ -190,6 +190,7 @@ func problems(
                 case .duration: "2s"
                 case .size: "16KiB"
                 case .rate: "1/s"
+                case .list where setting.key == "trustedProxies": "10.0.0.0/8,::1"
                 case .list: "https://a.example,https://b.example"
                 case .choice(let words): words[0]
                 case .redis: "redis://h"

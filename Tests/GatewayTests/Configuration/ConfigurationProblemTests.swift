@@ -1,5 +1,6 @@
 // How a wrong configuration is refused: one line, the key, the way out.
 
+import Bytes
 import Testing
 
 @testable import Gateway
@@ -228,6 +229,9 @@ import Testing
         ),
         (#"{"rooms": {"default": {"historySize": 5}}}"#, "rooms.default.historySize: and historyTTL go together"),
         (#"{"rooms": {"namespaces": {"a": {"historyTTL": "5s"}}}}"#, "rooms.namespaces.a.historySize: and historyTTL"),
+        (#"{"proxyProtocol": true}"#, "proxyProtocol: needs trustedProxies"),
+        (#"{"trustedProxies": ["10.0.0.0/8", "10.0.0.1/8"]}"#, "trustedProxies: must hold networks such as"),
+        (#"{"trustedProxies": ["balancer.example"]}"#, "trustedProxies: must hold networks such as"),
     ])
     func `an impossible combination is refused by the key to change`(file: String, expected: String) {
         let lines = problems(file)
@@ -238,6 +242,17 @@ import Testing
     @Test func `two listeners may both take a free port, or one port on two addresses`() throws {
         #expect(try load(#"{"port": 0, "admin": {"port": 0}}"#).configuration.port == 0)
         #expect(try load(#"{"port": 9000, "admin": {"host": "127.0.0.2"}}"#).configuration.port == 9000)
+    }
+
+    @Test func `trusted proxies are networks of both families`() throws {
+        let loaded = try load(#"{"proxyProtocol": true, "trustedProxies": ["10.0.0.0/8", "2001:db8::/32", "::1"]}"#)
+        let proxies = try ProxySettings(loaded.configuration)
+        #expect(proxies.expectsHeader)
+        for (text, isTrusted) in [
+            ("10.1.2.3", true), ("11.1.2.3", false), ("2001:db8::7", true), ("::1", true), ("::2", false),
+        ] {
+            #expect(proxies.trusted.contains(try #require(InternetAddress(text))) == isTrusted, "\(text)")
+        }
     }
 
     @Test func `distances count insertions, deletions, substitutions and swaps`() {

@@ -76,11 +76,17 @@ final class PipeGateway {
     func client(
         _ path: String = "/connection/websocket", capacity: Int = 1 << 20, writeLimit: Int = .max
     ) throws -> PipeClient {
+        let client = connect(capacity: capacity, writeLimit: writeLimit)
+        client.send(bytes: Array(WebSocketPeer.handshake(path).utf8))
+        while !client.isUpgraded { turn(1) }
+        return client
+    }
+
+    /// A client that has said nothing yet.
+    func connect(capacity: Int = 1 << 20, writeLimit: Int = .max) -> PipeClient {
         let (near, far) = loop.makePipe(gateway.clientKind, endKind, capacity: capacity, writeLimit: writeLimit)
         let client = PipeClient(self, near: near, far: far)
         ends.clients[far] = client
-        client.send(bytes: Array(WebSocketPeer.handshake(path).utf8))
-        while !client.isUpgraded { turn(1) }
         return client
     }
 
@@ -146,9 +152,13 @@ final class PipeClient {
         gateway.turn(2)
     }
 
-    fileprivate var isUpgraded: Bool {
+    /// Everything that has come.
+    var received: [UInt8] { bytes }
+
+    var isUpgraded: Bool {
         let end = Array("\r\n\r\n".utf8)
         guard let head = bytes.indices.first(where: { bytes[$0...].starts(with: end) }) else { return false }
+        guard bytes.starts(with: Array("HTTP/1.1 101 ".utf8)) else { return false }
         taken = head + 4
         return true
     }
