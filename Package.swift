@@ -38,11 +38,12 @@ let package = Package(
         .target(name: "CLinux"),
         .target(name: "COpenSSL"),
         .target(name: "CHiredis"),
+        .target(name: "CZlib"),
 
         // Sans-IO.
         library("Bytes"),
         library("HTTP", ["Bytes"]),
-        library("WebSocket", ["Bytes", "HTTP"]),
+        library("WebSocket", ["Bytes", "HTTP", "CZlib"]),
         library("Wire", ["Bytes"]),
         library("Rooms", ["Bytes", "WebSocket", "Wire"]),
 

@@ -10,6 +10,8 @@ enum FuzzTarget: String, CaseIterable, Sendable, ExpressibleByArgument {
     case http
     /// WebSocket frames.
     case frames
+    /// Compressed messages.
+    case deflate
     /// The client protocol's commands.
     case commands
     /// Redis replies.
@@ -20,6 +22,7 @@ enum FuzzTarget: String, CaseIterable, Sendable, ExpressibleByArgument {
         switch self {
         case .http: fuzzHTTPHead(bytes)
         case .frames: fuzzFrames(bytes)
+        case .deflate: fuzzDeflate(bytes)
         case .commands: fuzzCommands(bytes)
         case .resp: fuzzRESP(bytes)
         }
@@ -30,6 +33,7 @@ enum FuzzTarget: String, CaseIterable, Sendable, ExpressibleByArgument {
         switch self {
         case .http: fuzzHTTPHeadSeeds
         case .frames: fuzzFramesSeeds
+        case .deflate: fuzzDeflateSeeds
         case .commands: commandSeeds
         case .resp: fuzzRESPSeeds
         }
@@ -45,8 +49,10 @@ enum FuzzTarget: String, CaseIterable, Sendable, ExpressibleByArgument {
                     "Content-Length: ", "Transfer-Encoding: chunked", "Upgrade: websocket", "Connection: Upgrade",
                     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version: 13", ",", ";", "%00", "?",
                     "18446744073709551616", "-1", "0x5", "\u{0}", "\u{B}",
+                    "Sec-WebSocket-Extensions: permessage-deflate", "; server_max_window_bits=",
+                    "; client_max_window_bits", "; server_no_context_takeover", "\"15\"", "=8",
                 ]
-            case .frames: []
+            case .frames, .deflate: []
             case .commands:
                 [
                     "{", "}", "[", "]", ",", ":", "\"", "\\", "\n", "{}", "null", "true", "1e400", "-0", "0.5",
@@ -70,6 +76,16 @@ enum FuzzTarget: String, CaseIterable, Sendable, ExpressibleByArgument {
             [0x88, 0x82, 0, 0, 0, 0, 3, 0xE8], [0xF0, 0x9F, 0x98, 0x80], [0xED, 0xA0, 0x80], [0xC0, 0x80],
             [0x01, 0x00],
         ]
-        return self == .frames ? frames : words.map { Array($0.utf8) }
+        // Blocks without compression, an empty last block, the tail, reserved block types.
+        let blocks: [[UInt8]] = [
+            [0x00], [0x00, 0x00, 0x00, 0xFF, 0xFF], [0x03, 0x00], [0x01, 0x00, 0x00, 0xFF, 0xFF],
+            [0x00, 0x00, 0xFF, 0xFF],
+            [0x07], [0x06], [0x00, 0x01, 0x00, 0xFE, 0xFF, 0x41], [0x05], [0xED],
+        ]
+        switch self {
+        case .frames: return frames
+        case .deflate: return blocks
+        default: return words.map { Array($0.utf8) }
+        }
     }
 }
