@@ -96,7 +96,11 @@ let package = Package(
         tests("RedisTests", ["Redis", "Bytes", "Reactor", "Telemetry", "Fuzz"]),
         tests(
             "GatewayTests",
-            ["Gateway", "Rooms", "Redis", "Reactor", "Telemetry", "Wire", "Bytes", "TestSupport", "martlet", logging]),
+            [
+                "Gateway", "Rooms", "Redis", "Reactor", "Telemetry", "WebSocket", "Wire", "Bytes", "Fuzz",
+                "TestSupport", "martlet",
+                logging,
+            ]),
         tests("ClusterTests", ["ClusterSupport", "TestSupport", "martlet", "martlet-chat"]),
         tests("InteropTests", ["ClusterSupport", "TestSupport", "martlet"]),
         tests("ClientTests", ["Client", "Bytes", "HTTP", "WebSocket", "Reactor", "Telemetry"]),

@@ -1,8 +1,8 @@
 // Inflates the messages of permessage-deflate: one stream per loop, reset before each message. Called on the loop that
 // owns it with a whole message, whose fragments the frame reader has joined. What comes out is bounded by the
-// caller's limit in bytes, absolutely and whatever the input claims; it is made in steps of at most 16 KiB and the work ends with
-// the first byte too many. Memory: the stream (about 40 KB) and at most limit + 1 bytes of output, of which 64 KiB stay
-// between messages. RFC 7692 section 7.2.2.
+// caller's limit in bytes, absolutely and whatever the input claims; it is made in steps of at most 16 KiB and
+// the work ends with the first byte too many. Memory: the stream (about 40 KB) and at most limit + 1 bytes of output,
+// of which 64 KiB stay between messages. RFC 7692 section 7.2.2.
 
 import Bytes
 import CZlib

@@ -1,6 +1,7 @@
 // Fuzz target for the streams of permessage-deflate. Called by the mutation driver and by the unit tests with
-// arbitrary bytes; stops the process by `precondition` when an invariant breaks: whatever comes in ends with a verdict, never with
-// more bytes than the limit, the stream works again afterwards, and what is deflated inflates to itself. RFC 7692.
+// arbitrary bytes; stops the process by `precondition` when an invariant breaks: whatever comes in ends with a verdict,
+// never with more bytes than the limit, the stream works again afterwards, and what is deflated inflates to itself.
+// RFC 7692.
 
 import Bytes
 package import WebSocket
