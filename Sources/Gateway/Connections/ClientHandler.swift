@@ -171,6 +171,8 @@ final class ClientHandler: ConnectionHandler, LoopHook, LetterHandler {
                 }
                 if isEcho {
                     echo(id, driver, kind.opcode, UnsafeRawBufferPointer(message))
+                    // It may have found the socket broken.
+                    guard shell.driver(id) != nil else { return }
                 } else if kind == .text {
                     rooms.received(id.word, UnsafeRawBufferPointer(message))
                     if isEarly { driver.pointee.awaitsConnect = rooms.awaitsConnect(id.word) }
@@ -210,8 +212,11 @@ final class ClientHandler: ConnectionHandler, LoopHook, LetterHandler {
     private func echo(
         _ id: ConnectionID, _ driver: UnsafeMutablePointer<Driver>, _ opcode: Opcode, _ message: UnsafeRawBufferPointer
     ) {
-        // One that sends without reading must not fill our memory: it feels back-pressure instead.
-        if shell.sendMessage(id, opcode, message, driver.pointee.window) > ClientHandler.echoHighWater {
+        // One that sends without reading must not fill our memory: it feels back-pressure instead. The socket is asked
+        // first: nobody would wake a reader up that paused for output which the socket then took whole.
+        if shell.sendMessage(id, opcode, message, driver.pointee.window) > ClientHandler.echoHighWater,
+            loop.offer(id) > ClientHandler.echoHighWater
+        {
             loop.pauseReading(id)
         }
     }

@@ -123,6 +123,24 @@ import WebSocket
     }
 }
 
+@Suite struct BigEchoTests {
+    @Test(arguments: [ClientHandler.echoHighWater - 100, ClientHandler.echoHighWater + 1])
+    func `an echo that the socket takes whole does not end the conversation`(count: Int) throws {
+        let gateway = try PipeGateway()
+        let peer = try gateway.client("/echo", capacity: 8 << 20)
+        for _ in 0..<2 {
+            peer.send(bytes: WebSocketPeer.frame(2, [UInt8](repeating: 7, count: count)))
+            peer.send("still there?")
+            var frames: [ServerFrame] = []
+            for _ in 0..<500 where frames.count < 2 {
+                gateway.turn(1)
+                frames += try peer.frames()
+            }
+            #expect(frames.map(\.payload.count) == [count, 12])
+        }
+    }
+}
+
 @Suite struct LoopCompressionTests {
     @Test func `a broadcast to a thousand costs one compression a class, and gives its blocks back`() throws {
         let compression = try LoopCompression()

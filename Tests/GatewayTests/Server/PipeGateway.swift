@@ -178,7 +178,7 @@ final class PipeClient {
         guard left.count >= 2 else { return nil }
         let start = left.startIndex
         let isCompressed = bench != nil && left[start] & 0x40 != 0
-        guard left[start] & (isCompressed ? 0xB0 : 0xF0) == 0x80, [1, 8, 9, 10].contains(left[start] & 15),
+        guard left[start] & (isCompressed ? 0xB0 : 0xF0) == 0x80, [1, 2, 8, 9, 10].contains(left[start] & 15),
             left[start + 1] & 0x80 == 0
         else {
             throw TestFailure("no frame of a server: \(left.prefix(16))")
