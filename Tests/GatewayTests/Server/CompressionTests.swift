@@ -4,6 +4,7 @@
 import Bytes
 import Fuzz
 import Reactor
+import Rooms
 import TestSupport
 import Testing
 import WebSocket
@@ -12,10 +13,12 @@ import WebSocket
 
 @Suite struct CompressionTests {
     private func gateway(_ adjust: (inout ClientSettings) -> Void = { _ in }) throws -> PipeGateway {
-        try PipeGateway(settings: {
-            $0.compression = true
-            adjust(&$0)
-        })
+        let node = String(repeating: "n", count: 100)
+        return try PipeGateway(
+            settings: {
+                $0.compression = true
+                adjust(&$0)
+            }, rules: { $0.node = node })
     }
 
     /// A client that offers `offer` and reads what is compressed.
@@ -62,6 +65,30 @@ import WebSocket
             #expect(member.packed.count == 1)
             #expect(member.packed.first.map { $0.count < Self.note.utf8.count / 2 } == true)
         }
+        // The blocks of one broadcast are the next one's: what was made of the one must not stand for the other.
+        let before = gateway.loop.liveFrames
+        for round in 0..<5 {
+            let other = "\"" + String(repeating: "round \(round), ", count: 40) + "\""
+            try plain.publish("lobby", other)
+            gateway.turn()
+            for member in wide + narrow {
+                #expect(try member.frames().map(\.text).contains { $0.contains(other) })
+            }
+        }
+        #expect(gateway.loop.liveFrames == before)
+    }
+
+    @Test func `members of a class get the same bytes`() throws {
+        let gateway = try gateway()
+        let plain = try gateway.client().connected("lobby")
+        let wide = try (0..<3).map { _ in try client(gateway).connected("lobby") }
+        let narrow = try (0..<3).map { _ in
+            try client(gateway, "/connection/websocket", "permessage-deflate; server_max_window_bits=9")
+                .connected("lobby")
+        }
+        try plain.publish("lobby", Self.note)
+        gateway.turn()
+        for member in wide + narrow { #expect(try member.frames().count == 1 && member.packed.count == 1) }
         #expect(Set(wide.flatMap(\.packed)).count == 1)
         #expect(Set(narrow.flatMap(\.packed)).count == 1)
     }
@@ -74,6 +101,12 @@ import WebSocket
         gateway.turn()
         let reply = try ada.frames().first?.text ?? ""
         #expect(reply.hasPrefix(#"{"id":1,"connect":"#) && reply.utf8.count > 2 * LoopCompression.minimumBytes)
+        // The same for an answer that is given at once.
+        let bob = try client(gateway)
+        bob.send(bytes: try packed(bob, Array(#"{"id":1,"connect":{}}"#.utf8)))
+        gateway.turn()
+        let short = try bob.frames().first?.text ?? ""
+        #expect(short.utf8.count >= LoopCompression.minimumBytes && bob.packed.isEmpty, "\(short)")
         ada.send(bytes: try packed(ada, Array(#"{"id":2,"subscribe":{"channel":"a"}}"#.utf8)))
         gateway.turn()
         #expect(try ada.frames().map(\.text) == [#"{"id":2,"subscribe":{}}"#])
