@@ -22,7 +22,7 @@ SWIFT_SOURCES := Package.swift Sources Tests loadtest
 ARGS ?=
 SECONDS_PER_TARGET ?= 20
 SEED ?= $(shell date +%s)
-TARGET ?= http proxy frames commands resp
+TARGET ?= http proxy frames deflate commands resp
 PROFILE ?= smoke
 
 # $(call install,PACKAGES): nothing when all are there; else apt as root or through sudo, or one line on what to do.

@@ -38,11 +38,12 @@ let package = Package(
         .target(name: "CLinux"),
         .target(name: "COpenSSL"),
         .target(name: "CHiredis"),
+        .target(name: "CZlib"),
 
         // Sans-IO.
         library("Bytes"),
         library("HTTP", ["Bytes"]),
-        library("WebSocket", ["Bytes", "HTTP"]),
+        library("WebSocket", ["Bytes", "HTTP", "CZlib"]),
         library("Wire", ["Bytes"]),
         library("Rooms", ["Bytes", "WebSocket", "Wire"]),
 
@@ -95,7 +96,11 @@ let package = Package(
         tests("RedisTests", ["Redis", "Bytes", "Reactor", "Telemetry", "Fuzz"]),
         tests(
             "GatewayTests",
-            ["Gateway", "Rooms", "Redis", "Reactor", "Telemetry", "Wire", "Bytes", "TestSupport", "martlet", logging]),
+            [
+                "Gateway", "Rooms", "Redis", "Reactor", "Telemetry", "WebSocket", "Wire", "Bytes", "Fuzz",
+                "TestSupport", "martlet",
+                logging,
+            ]),
         tests("ClusterTests", ["ClusterSupport", "TestSupport", "martlet", "martlet-chat"]),
         tests("InteropTests", ["ClusterSupport", "TestSupport", "martlet"]),
         tests("ClientTests", ["Client", "Bytes", "HTTP", "WebSocket", "Reactor", "Telemetry"]),

@@ -17,17 +17,24 @@ package enum HandshakeFailure: Error, Sendable, Equatable {
     case subprotocol
     /// An extension that was not offered.
     case extensionNotOffered
+    /// permessage-deflate with parameters that are not an answer to what was offered.
+    case extensionParameters
 }
 
 /// The opening handshake of one client connection.
 package struct ClientHandshake {
     private var key = InlineArray<24, UInt8>(repeating: 0)
     private let subprotocols: [StaticString]
+    private let deflate: DeflateOffer?
 
-    /// A handshake with the random `nonce` of 16 bytes that offers `subprotocols` in order of preference.
-    package init(nonce: UnsafeRawBufferPointer, subprotocols: [StaticString] = []) {
+    /// A handshake with the random `nonce` of 16 bytes that offers `subprotocols` in order of preference, and
+    /// compression if there is a `deflate`.
+    package init(
+        nonce: UnsafeRawBufferPointer, subprotocols: [StaticString] = [], deflate: DeflateOffer? = nil
+    ) {
         precondition(nonce.count == 16)
         self.subprotocols = subprotocols
+        self.deflate = deflate
         withUnsafeMutableBytes(of: &key) { Base64.encode(nonce, into: $0) }
     }
 
@@ -41,6 +48,7 @@ package struct ClientHandshake {
         withUnsafeBytes(of: key) { buffer.append($0) }
         buffer.append("\r\n")
         FieldWriter.append("Sec-WebSocket-Version", "13", to: &buffer)
+        deflate?.append(to: &buffer)
         for (index, name) in subprotocols.enumerated() {
             buffer.append(index == 0 ? "Sec-WebSocket-Protocol: " : ", ")
             buffer.append(name)
@@ -54,6 +62,11 @@ package struct ClientHandshake {
         FieldWriter.end(&buffer)
     }
 
+    /// What the response says about compression; nil: none. `validate` has thrown for whatever this throws for.
+    package func agreement(in head: ResponseHead) throws(HandshakeFailure) -> DeflateAgreement? {
+        try DeflateOffer.judge(head.fields, offered: deflate)
+    }
+
     /// Judges the response; returns the index of the subprotocol that the server chose, nil if it chose none.
     package func validate(_ head: ResponseHead, sha1: SHA1Function) throws(HandshakeFailure) -> Int? {
         guard head.status == 101 else { throw .status(head.status) }
@@ -65,7 +78,7 @@ package struct ClientHandshake {
         guard case .one(let accept) = fields.single("sec-websocket-accept"),
             expected.withBytes({ ASCII.equals($0, accept.value) })
         else { throw .acceptKey }
-        guard fields.count(of: "sec-websocket-extensions") == 0 else { throw .extensionNotOffered }
+        _ = try agreement(in: head)
         switch fields.single("sec-websocket-protocol") {
         case .absent: return nil
         case .several: throw .subprotocol

@@ -14,13 +14,13 @@ package enum MessageKind: UInt8, Sendable {
 package enum FrameViolation: UInt8, Error, Sendable, CaseIterable {
     case reservedBits, reservedOpcode, unmasked, masked, lengthOverflow, lengthNotMinimal
     case controlTooLong, controlFragmented, unexpectedContinuation, missingContinuation
-    case closePayload, closeCode, closeReason, invalidUTF8
+    case closePayload, closeCode, closeReason, invalidUTF8, invalidDeflate
     case frameTooBig, messageTooBig, tooManyFragments
 
     /// The code to close with.
     package var code: CloseCode {
         switch self {
-        case .closeReason, .invalidUTF8: .invalidPayload
+        case .closeReason, .invalidUTF8, .invalidDeflate: .invalidPayload
         case .frameTooBig, .messageTooBig: .messageTooBig
         case .tooManyFragments: .policyViolation
         default: .protocolError
@@ -44,6 +44,7 @@ package enum FrameViolation: UInt8, Error, Sendable, CaseIterable {
         case .closeCode: "invalid close code"
         case .closeReason: "close reason is not UTF-8"
         case .invalidUTF8: "text is not UTF-8"
+        case .invalidDeflate: "payload does not inflate"
         case .frameTooBig: "frame too big"
         case .messageTooBig: "message too big"
         case .tooManyFragments: "too many fragments"

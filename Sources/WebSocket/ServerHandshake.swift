@@ -13,6 +13,8 @@ package enum ServerHandshake {
         package let acceptKey: AcceptKey
         /// Index of the chosen subprotocol in the list of supported ones; nil if none was offered that is known.
         package let subprotocol: Int?
+        /// The answer to an offer of compression; nil if there is none, or it is not wanted.
+        package let deflate: DeflateAnswer?
     }
 
     /// The verdict on a request.
@@ -26,9 +28,11 @@ package enum ServerHandshake {
     /// Judges `head`, whose path the caller has routed here already.
     ///
     /// Of `subprotocols` the first that the client offers wins, in the client's order; what it offers besides is
-    /// ignored and never repeated to it. Extensions are declined by silence.
+    /// ignored and never repeated to it. Extensions are declined by silence, and so is compression unless the caller
+    /// `compresses`: then the frame reader must allow it.
     package static func evaluate(
-        _ head: RequestHead, subprotocols: [StaticString], origins: OriginPolicy, sha1: SHA1Function
+        _ head: RequestHead, subprotocols: [StaticString], origins: OriginPolicy, compresses: Bool = false,
+        sha1: SHA1Function
     ) -> Verdict {
         guard head.method == .get else { return .refuse(.handshakeMethod) }
         guard head.version == .http11 else { return .refuse(.oldVersion) }
@@ -44,7 +48,8 @@ package enum ServerHandshake {
         return .accept(
             Acceptance(
                 acceptKey: AcceptKey(for: key.value, sha1: sha1),
-                subprotocol: select(from: subprotocols, offered: fields)))
+                subprotocol: select(from: subprotocols, offered: fields),
+                deflate: compresses ? DeflateAnswer.to(fields) : nil))
     }
 
     /// Exactly `13`, with at most the one customary space before it: whoever pads it is probing for a lax parser.
@@ -75,6 +80,7 @@ package enum ServerHandshake {
         if let index = acceptance.subprotocol {
             FieldWriter.append("Sec-WebSocket-Protocol", subprotocols[index], to: &buffer)
         }
+        acceptance.deflate?.append(to: &buffer)
         FieldWriter.end(&buffer)
     }
 

@@ -56,7 +56,12 @@ package func recordResponse(
             case .failed(let failure): return .failed(failure)
             case .complete(let head, let consumed):
                 precondition(consumed <= cut && consumed <= limits.headBytes, "consumed more than there is")
-                let handshake = [UInt8](repeating: 7, count: 16).withUnsafeBytes { ClientHandshake(nonce: $0) }
+                let handshake = [UInt8](repeating: 7, count: 16).withUnsafeBytes {
+                    ClientHandshake(nonce: $0, deflate: DeflateOffer())
+                }
+                if let agreed = try? handshake.agreement(in: head) {
+                    precondition((8...15).contains(agreed.serverWindow), "a window that does not exist")
+                }
                 _ = try? handshake.validate(
                     head, sha1: { _, digest in digest.initializeMemory(as: UInt8.self, repeating: 0) })
                 return .response(
@@ -82,7 +87,7 @@ private func checkHandshake(_ head: RequestHead) {
     _ = head.keepsAlive
     var answer = ByteBuffer()
     let verdict = ServerHandshake.evaluate(
-        head, subprotocols: ["centrifuge-json"], origins: .sameHost,
+        head, subprotocols: ["centrifuge-json"], origins: .sameHost, compresses: true,
         sha1: { _, digest in digest.initializeMemory(as: UInt8.self, repeating: 0) })
     switch verdict {
     case .accept(let acceptance):
@@ -94,6 +99,11 @@ private func checkHandshake(_ head: RequestHead) {
         preconditionFailure("an answer that is no response")
     }
     precondition(consumed + (response.contentLength ?? 0) == answer.count, "an answer of the wrong length")
+    // Whatever was offered: what is answered says nothing that a client of ours would refuse.
+    if case .accept(let acceptance) = verdict {
+        let agreed = try? DeflateOffer.judge(response.fields, offered: DeflateOffer())
+        precondition(agreed?.serverWindow == acceptance.deflate.map { Int($0.window.rawValue) }, "a bad answer")
+    }
 }
 
 /// Parses `bytes` as a request and as a response: in one piece, byte by byte and cut in two places.
@@ -115,6 +125,8 @@ package let fuzzHTTPHeadSeeds: [[UInt8]] = [
     "GET /connection/websocket?format=json&user=a%20b HTTP/1.1\r\nHost: chat.example:8000\r\nUpgrade: websocket\r\n"
         + "Connection: keep-alive, Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
         + "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: centrifuge-json, x\r\n"
+        + "Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=\"1\\0\", permessage-deflate; "
+        + "client_max_window_bits\r\n"
         + "Origin: http://chat.example:8000\r\n\r\n",
     "POST /api/publish HTTP/1.1\r\nHost: [::1]\r\nContent-Length: 2\r\nX-API-Key: k\r\n\r\n{}",
     "GET / HTTP/1.0\r\n\r\n",

@@ -15,7 +15,8 @@ struct ServerHandshakeTests {
 
     /// The whole response to a request with `lines`.
     static func answer(
-        _ lines: [String], requestLine: String = "GET /ws HTTP/1.1", origins: OriginPolicy = .sameHost
+        _ lines: [String], requestLine: String = "GET /ws HTTP/1.1", origins: OriginPolicy = .sameHost,
+        compresses: Bool = false
     ) -> String {
         let subprotocols: [StaticString] = ["centrifuge-json", "centrifuge-protobuf"]
         let text = "\(requestLine)\r\n" + lines.map { "\($0)\r\n" }.joined() + "\r\n"
@@ -26,7 +27,9 @@ struct ServerHandshakeTests {
             case .needMore: break
             case .failed(let failure): ServerHandshake.appendRefusal(failure, to: &output)
             case .complete(let head, _):
-                switch ServerHandshake.evaluate(head, subprotocols: subprotocols, origins: origins, sha1: sha1) {
+                let verdict = ServerHandshake.evaluate(
+                    head, subprotocols: subprotocols, origins: origins, compresses: compresses, sha1: sha1)
+                switch verdict {
                 case .refuse(let failure): ServerHandshake.appendRefusal(failure, to: &output)
                 case .accept(let acceptance):
                     ServerHandshake.appendAcceptance(acceptance, subprotocols: subprotocols, to: &output)
@@ -233,8 +236,20 @@ struct OriginTests {
 struct ClientHandshakeTests {
     static let nonce = Array("the sample nonce".utf8)
 
-    static func handshake(_ subprotocols: [StaticString] = []) -> ClientHandshake {
-        nonce.withUnsafeBytes { ClientHandshake(nonce: $0, subprotocols: subprotocols) }
+    static func handshake(_ subprotocols: [StaticString] = [], deflate: DeflateOffer? = nil) -> ClientHandshake {
+        nonce.withUnsafeBytes { ClientHandshake(nonce: $0, subprotocols: subprotocols, deflate: deflate) }
+    }
+
+    /// What a client that offered `deflate` makes of a response with `lines`, once it has validated it.
+    static func agreement(_ lines: [String], deflate: DeflateOffer?) throws -> DeflateAgreement? {
+        let text = "HTTP/1.1 101 x\r\n" + lines.map { "\($0)\r\n" }.joined() + "\r\n"
+        var parser = ResponseHeadParser()
+        return try Array(text.utf8).withUnsafeBytes { raw in
+            guard case .complete(let head, _) = parser.parse(raw) else { throw HTTPFailure.statusLine }
+            let client = handshake(deflate: deflate)
+            _ = try client.validate(head, sha1: sha1)
+            return try client.agreement(in: head)
+        }
     }
 
     static func validate(

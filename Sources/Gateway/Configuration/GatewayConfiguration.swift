@@ -91,6 +91,8 @@ package struct GatewayConfiguration: Sendable, Equatable {
         package var burst = 100
         /// Bytes of messages a second of one connection; 0 = no limit, nil = 1 MiB if `rate` is set, else no limit.
         package var byteRate: Int?
+        /// Whether permessage-deflate is negotiated.
+        package var compression = false
     }
 
     /// How much the whole process takes on; 0 = see each of them.

@@ -132,9 +132,9 @@ enum SettingTable {
         .later(
             "client.subscribeToPersonalRoom", .boolean, default: "false", off: .boolean(false),
             "Whether every user is subscribed to the room #<user>."),
-        .later(
-            "client.compression", .boolean, default: "false", off: .boolean(false),
-            "Whether permessage-deflate is negotiated."),
+        .boolean(
+            "client.compression", \.client.compression,
+            "Whether permessage-deflate is negotiated: less bandwidth, more processor time."),
     ]
 
     private static let tokens: [Entry] = [

@@ -51,7 +51,8 @@ extension ClientHandler {
         }
         let subprotocols = isEcho ? [] : ClientHandler.subprotocols
         let verdict = ServerHandshake.evaluate(
-            head, subprotocols: subprotocols, origins: isEcho ? .any : settings.origins, sha1: Digest.sha1)
+            head, subprotocols: subprotocols, origins: isEcho ? .any : settings.origins,
+            compresses: shell.compression != nil, sha1: Digest.sha1)
         switch verdict {
         case .refuse(let failure): refuse(id, driver, failure)
         case .accept(let acceptance):
@@ -61,6 +62,7 @@ extension ClientHandler {
             loop.write(id, scratch.bytes)
             metrics.add(.handshakes(.accepted))
             driver.pointee.phase = isEcho ? .echo : .rooms
+            if let answer = acceptance.deflate { compress(driver, answer) }
             if isEcho {
                 driver.pointee.wasHeard = false
                 loop.setTimer(id, after: settings.echoIdleTimeout)
@@ -69,6 +71,13 @@ extension ClientHandler {
             }
             if !rest.isEmpty { readFrames(id, driver, rest) }
         }
+    }
+
+    /// From here on RSV1 means something; nothing is made for the connection.
+    private func compress(_ driver: UnsafeMutablePointer<Driver>, _ answer: DeflateAnswer) {
+        driver.pointee.window = answer.window
+        driver.pointee.reader = FrameReader(role: .server, allowsCompression: true)
+        shell.compression?.count(1)
     }
 
     /// What a client may ask for in the query of the endpoint.

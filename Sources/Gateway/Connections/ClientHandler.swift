@@ -114,6 +114,7 @@ final class ClientHandler: ConnectionHandler, LoopHook, LetterHandler {
         let code = driver.pointee.closeCode
         metrics.add(.connectionsClosed(Labels.CloseClass(code: code == 0 ? nil : code)))
         shell.count(-1)
+        if driver.pointee.window != nil { shell.compression?.count(-1) }
         driver.pointee = Driver()
     }
 
@@ -163,12 +164,20 @@ final class ClientHandler: ConnectionHandler, LoopHook, LetterHandler {
                     shell.close(id.word, .badRequest)
                 }
                 return
-            case .message(let kind, compressed: _, let message):
+            case .message(let kind, let isCompressed, var message):
                 metrics.add(.framesReceived(kind == .text ? .text : .binary))
                 driver.pointee.messages &+= 1
                 guard !driver.pointee.close.hasSent else { continue }
+                if isCompressed {
+                    switch inflate(kind, message, isEcho: isEcho, isEarly: isEarly) {
+                    case .message(let whole): message = whole
+                    case .violation(let violation): return fail(id, driver, violation)
+                    }
+                }
                 if isEcho {
-                    echo(id, kind.opcode, UnsafeRawBufferPointer(message))
+                    echo(id, driver, kind.opcode, UnsafeRawBufferPointer(message))
+                    // It may have found the socket broken.
+                    guard shell.driver(id) != nil else { return }
                 } else if kind == .text {
                     rooms.received(id.word, UnsafeRawBufferPointer(message))
                     if isEarly { driver.pointee.awaitsConnect = rooms.awaitsConnect(id.word) }
@@ -185,18 +194,36 @@ final class ClientHandler: ConnectionHandler, LoopHook, LetterHandler {
                 metrics.add(.framesReceived(.close))
                 finish(id, driver, code)
                 return
-            case .violation(let violation):
-                shell.sendClose(id, violation.code, violation.reason)
-                driver.pointee.phase = .ended
-                loop.closeAfterFlush(id)
-                return
+            case .violation(let violation): return fail(id, driver, violation)
             }
         }
     }
 
-    private func echo(_ id: ConnectionID, _ opcode: Opcode, _ message: UnsafeRawBufferPointer) {
-        // One that sends without reading must not fill our memory: it feels back-pressure instead.
-        if shell.sendFrame(id, opcode, message) > ClientHandler.echoHighWater { loop.pauseReading(id) }
+    private func fail(_ id: ConnectionID, _ driver: UnsafeMutablePointer<Driver>, _ violation: FrameViolation) {
+        shell.sendClose(id, violation.code, violation.reason)
+        driver.pointee.phase = .ended
+        loop.closeAfterFlush(id)
+    }
+
+    /// What was compressed may become as long as a plain message, and a stranger's no longer than a token needs.
+    private func inflate(
+        _ kind: MessageKind, _ payload: UnsafeMutableRawBufferPointer, isEcho: Bool, isEarly: Bool
+    ) -> InflatedMessage {
+        var limit = isEcho ? ClientHandler.echoLimits.messageBytes : limits.messageBytes
+        if isEarly { limit = min(limit, rooms.rules.preConnectBytes) }
+        return shell.compression?.inflate(kind, payload, limit: limit) ?? .violation(.reservedBits)
+    }
+
+    private func echo(
+        _ id: ConnectionID, _ driver: UnsafeMutablePointer<Driver>, _ opcode: Opcode, _ message: UnsafeRawBufferPointer
+    ) {
+        // One that sends without reading must not fill our memory: it feels back-pressure instead. The socket is asked
+        // first: nobody would wake a reader up that paused for output which the socket then took whole.
+        if shell.sendMessage(id, opcode, message, driver.pointee.window) > ClientHandler.echoHighWater,
+            loop.offer(id) > ClientHandler.echoHighWater
+        {
+            loop.pauseReading(id)
+        }
     }
 
     /// One pong may wait at a time: a peer that pings and does not read gets the answer to what it asked last, when it

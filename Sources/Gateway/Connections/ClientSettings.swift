@@ -12,6 +12,8 @@ package struct ClientSettings: Sendable {
     package var queueMaxSize = 1 << 20
     /// Whether /echo exists.
     package var echo = false
+    /// Whether permessage-deflate is negotiated.
+    package var compression = false
     /// Whether the user id is taken from the query (development).
     package var isInsecure = false
     /// Which pages may connect.

@@ -37,6 +37,8 @@ struct Driver: ~Copyable {
     /// An echo's peer has said something since its timer was set.
     var wasHeard = false
     var close = CloseHandshake()
+    /// The window that its messages may be deflated with; nil: no compression. One byte, in a gap.
+    var window: DeflateWindow?
     /// The code of our Close frame, for the metrics; 0: none was sent.
     var closeCode: UInt16 = 0
     var generation: UInt32 = 0

@@ -14,6 +14,16 @@ enum FrameBoundary {
         return position
     }
 
+    /// The end of the frame that begins at `start` of a block without a head.
+    static func end(in block: UnsafeRawBufferPointer, at start: Int) -> Int { endOfFrame(block, at: start) }
+
+    /// The payload of `frame` if it is a whole plain text message of ours.
+    static func textPayload(_ frame: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer? {
+        guard frame.count >= 2, frame[0] == 0x81 else { return nil }
+        let header = 2 + (frame[1] == 126 ? 2 : frame[1] == 127 ? 8 : 0)
+        return frame.count >= header ? UnsafeRawBufferPointer(rebasing: frame[header...]) : nil
+    }
+
     private static func endOfFrame(_ block: UnsafeRawBufferPointer, at start: Int) -> Int {
         guard block.count - start >= 2 else { return block.count }
         // A server's frames are not masked.

@@ -23,6 +23,8 @@ final class LoopShell: Outlet {
     var logger: Logger?
     private var slowOnes = LogSampler()
     private let latencyPath: Labels.Path
+    /// Nil where compression is off.
+    let compression: LoopCompression?
     private var scratch = ByteBuffer(capacity: 256)
     private var hint = ByteBuffer()
     private var random = SeededRandom.system()
@@ -34,6 +36,8 @@ final class LoopShell: Outlet {
         self.loops = loops
         self.settings = settings
         latencyPath = path
+        // Start has checked zlib; a loop that finds no memory for its streams declines what it is offered.
+        compression = settings.compression ? try? LoopCompression() : nil
         metrics = loop.metrics
         drivers = .allocate(capacity: 1)
         drivers.initialize(to: Slab())
@@ -54,14 +58,26 @@ final class LoopShell: Outlet {
 
     /// Sends one frame; returns the bytes that now wait. Nothing goes behind our Close: its output is sealed.
     @discardableResult
-    func sendFrame(_ id: ConnectionID, _ opcode: Opcode, _ payload: UnsafeRawBufferPointer) -> Int {
+    func sendFrame(
+        _ id: ConnectionID, _ opcode: Opcode, _ payload: UnsafeRawBufferPointer, compressed: Bool = false
+    ) -> Int {
         loop.write(id, atMost: payload.count + FrameHeader.longest) { target in
-            let header = FrameHeader.write(into: target, opcode, length: payload.count)
+            let header = FrameHeader.write(into: target, opcode, compressed: compressed, length: payload.count)
             if let source = payload.baseAddress {
                 (target + header).copyMemory(from: source, byteCount: payload.count)
             }
             return header + payload.count
         }
+    }
+
+    /// Sends a message, deflated if the connection has a `window` and that makes it shorter.
+    func sendMessage(
+        _ id: ConnectionID, _ opcode: Opcode, _ message: UnsafeRawBufferPointer, _ window: DeflateWindow?
+    ) -> Int {
+        guard let window, let packed = compression?.deflate(message, window) else {
+            return sendFrame(id, opcode, message)
+        }
+        return sendFrame(id, opcode, packed, compressed: true)
     }
 
     /// Sends a short frame that does not wait behind what a client has not read yet.
@@ -153,7 +169,15 @@ final class LoopShell: Outlet {
     func send(_ connection: ConnectionWord, _ message: UnsafeRawBufferPointer) {
         let id = ConnectionID(word: connection)
         if LoopShell.isPing(message) { return sendAhead(id, .text, message) }
-        if sendFrame(id, .text, message) > settings.queueMaxSize { closeIfSlow(id) }
+        if sendMessage(id, .text, message, replyWindow(id, message)) > settings.queueMaxSize { closeIfSlow(id) }
+    }
+
+    /// The window for a reply; none for what answers `connect`, lest secrets and strangers' words share a stream.
+    private func replyWindow(_ id: ConnectionID, _ message: UnsafeRawBufferPointer) -> DeflateWindow? {
+        guard let compression, compression.members > 0, message.count >= LoopCompression.minimumBytes,
+            let driver = driver(id), !driver.pointee.awaitsConnect
+        else { return nil }
+        return driver.pointee.window
     }
 
     /// The empty object: of all that rooms say it is the only message without a place in an order.
@@ -202,16 +226,52 @@ final class LoopShell: Outlet {
     func fanOut(_ broadcast: Broadcast, to members: UnsafeBufferPointer<ConnectionWord>) {
         let frame = Frame(handle: broadcast.handle)
         let limit = settings.queueMaxSize
-        for member in members {
-            // A member whose Close is out takes nothing more: its output is sealed.
-            let id = ConnectionID(word: member)
-            if loop.enqueue(id, frame) > limit { closeIfSlow(id) }
+        if let compression, compression.members > 0 {
+            fanOut(frame, to: members, compression)
+        } else {
+            for member in members {
+                // A member whose Close is out takes nothing more: its output is sealed.
+                let id = ConnectionID(word: member)
+                if loop.enqueue(id, frame) > limit { closeIfSlow(id) }
+            }
         }
         metrics.add(.deliveries, members.count * broadcast.messages)
         metrics.observe(.fanoutRecipients, UInt64(members.count))
     }
 
+    /// The same where somebody compresses: each class gets its own form, which is made once.
+    private func fanOut(
+        _ frame: Frame, to members: UnsafeBufferPointer<ConnectionWord>, _ compression: LoopCompression
+    ) {
+        let limit = settings.queueMaxSize
+        var wide: Frame?
+        var narrow: Frame?
+        for member in members {
+            let id = ConnectionID(word: member)
+            var chosen = frame
+            switch driver(id)?.pointee.window {
+            case nil: break
+            case .wide:
+                chosen = wide ?? form(of: frame, .wide, compression)
+                wide = chosen
+            case .narrow:
+                chosen = narrow ?? form(of: frame, .narrow, compression)
+                narrow = chosen
+            }
+            if loop.enqueue(id, chosen) > limit { closeIfSlow(id) }
+        }
+    }
+
+    private func form(of frame: Frame, _ window: DeflateWindow, _ compression: LoopCompression) -> Frame {
+        compression.form(of: frame, window) { bytes in
+            let made = loop.makeFrame(capacity: bytes.count)
+            made.append(bytes)
+            return made
+        }
+    }
+
     func release(_ broadcast: Broadcast) {
+        compression?.forget(Frame(handle: broadcast.handle)) { loop.release($0) }
         metrics.observe(.deliveryLatency(latencyPath), MonotonicTime.now().since(broadcast.since))
         loop.release(Frame(handle: broadcast.handle))
     }

@@ -114,6 +114,16 @@ extension ClientSettings {
         maxMessageSize = configuration.client.maxMessageSize
         queueMaxSize = configuration.client.queueMaxSize
         echo = configuration.echo
+        compression = configuration.client.compression
+        if compression {
+            do throws(DeflateFailure) {
+                try DeflateLibrary.check()
+            } catch {
+                throw GatewayFailure(
+                    .failed,
+                    "client.compression: the zlib of this machine is older than 1.2.13; update it or turn this off")
+            }
+        }
         isInsecure = configuration.client.insecure
         var allowed: [AllowedOrigin] = []
         for text in configuration.client.allowedOrigins {

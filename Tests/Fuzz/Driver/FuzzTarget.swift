@@ -12,6 +12,8 @@ enum FuzzTarget: String, CaseIterable, Sendable, ExpressibleByArgument {
     case proxy
     /// WebSocket frames.
     case frames
+    /// Compressed messages.
+    case deflate
     /// The client protocol's commands.
     case commands
     /// Redis replies.
@@ -23,6 +25,7 @@ enum FuzzTarget: String, CaseIterable, Sendable, ExpressibleByArgument {
         case .http: fuzzHTTPHead(bytes)
         case .proxy: fuzzProxyHeader(bytes)
         case .frames: fuzzFrames(bytes)
+        case .deflate: fuzzDeflate(bytes)
         case .commands: fuzzCommands(bytes)
         case .resp: fuzzRESP(bytes)
         }
@@ -34,6 +37,7 @@ enum FuzzTarget: String, CaseIterable, Sendable, ExpressibleByArgument {
         case .http: fuzzHTTPHeadSeeds
         case .proxy: fuzzProxyHeaderSeeds
         case .frames: fuzzFramesSeeds
+        case .deflate: fuzzDeflateSeeds
         case .commands: commandSeeds
         case .resp: fuzzRESPSeeds
         }
@@ -49,9 +53,11 @@ enum FuzzTarget: String, CaseIterable, Sendable, ExpressibleByArgument {
                     "Content-Length: ", "Transfer-Encoding: chunked", "Upgrade: websocket", "Connection: Upgrade",
                     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version: 13", ",", ";", "%00", "?",
                     "18446744073709551616", "-1", "0x5", "\u{0}", "\u{B}",
+                    "Sec-WebSocket-Extensions: permessage-deflate", "; server_max_window_bits=",
+                    "; client_max_window_bits", "; server_no_context_takeover", "\"15\"", "=8",
                 ]
             case .proxy: ["PROXY ", "TCP4 ", "TCP6 ", "UNKNOWN", "\r\n", "\r\n\r\n\0\r\nQUIT\n", "::ffff:", " 65536"]
-            case .frames: []
+            case .frames, .deflate: []
             case .commands:
                 [
                     "{", "}", "[", "]", ",", ":", "\"", "\\", "\n", "{}", "null", "true", "1e400", "-0", "0.5",
@@ -75,6 +81,16 @@ enum FuzzTarget: String, CaseIterable, Sendable, ExpressibleByArgument {
             [0x88, 0x82, 0, 0, 0, 0, 3, 0xE8], [0xF0, 0x9F, 0x98, 0x80], [0xED, 0xA0, 0x80], [0xC0, 0x80],
             [0x01, 0x00],
         ]
-        return self == .frames ? frames : words.map { Array($0.utf8) }
+        // Blocks without compression, an empty last block, the tail, reserved block types.
+        let blocks: [[UInt8]] = [
+            [0x00], [0x00, 0x00, 0x00, 0xFF, 0xFF], [0x03, 0x00], [0x01, 0x00, 0x00, 0xFF, 0xFF],
+            [0x00, 0x00, 0xFF, 0xFF],
+            [0x07], [0x06], [0x00, 0x01, 0x00, 0xFE, 0xFF, 0x41], [0x05], [0xED],
+        ]
+        switch self {
+        case .frames: return frames
+        case .deflate: return blocks
+        default: return words.map { Array($0.utf8) }
+        }
     }
 }

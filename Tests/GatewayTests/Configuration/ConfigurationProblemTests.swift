@@ -182,7 +182,9 @@ import Testing
         #expect(problems(#"{"client": {"rate": "50/s", "burst": 1, "byteRate": "64KiB"}}"#).isEmpty)
         #expect(problems(#"{"client": {"burst": 0}}"#).first?.hasPrefix("client.burst: must be a whole") ?? false)
         #expect(problems(#"{"client": {"rate": 0}}"#).first?.hasPrefix("client.rate: must be a rate") ?? false)
-        #expect(problems(#"{"client": {"compression": true}}"#).first?.hasPrefix("client.compression: is not") ?? false)
+        let personal = problems(#"{"client": {"subscribeToPersonalRoom": true}}"#).first
+        #expect(personal?.hasPrefix("client.subscribeToPersonalRoom: is not") ?? false)
+        #expect(problems(#"{"client": {"compression": true}}"#).isEmpty)
     }
 
     @Test(arguments: [

@@ -2,11 +2,13 @@
 // the loop, and the time stands still until the test moves it. For what depends on single bytes and on deadlines.
 
 import Bytes
+import Fuzz
 import Logging
 import Reactor
 import Telemetry
 import TestSupport
 import Testing
+import WebSocket
 
 @testable import Gateway
 @testable import Rooms
@@ -74,10 +76,11 @@ final class PipeGateway {
 
     /// A client that is upgraded, over a pipe that holds `capacity` bytes and takes `writeLimit` of them at once.
     func client(
-        _ path: String = "/connection/websocket", capacity: Int = 1 << 20, writeLimit: Int = .max
+        _ path: String = "/connection/websocket", capacity: Int = 1 << 20, writeLimit: Int = .max,
+        extra: [String] = []
     ) throws -> PipeClient {
         let client = connect(capacity: capacity, writeLimit: writeLimit)
-        client.send(bytes: Array(WebSocketPeer.handshake(path).utf8))
+        client.send(bytes: Array(WebSocketPeer.handshake(path, extra: extra).utf8))
         while !client.isUpgraded { turn(1) }
         return client
     }
@@ -119,6 +122,10 @@ final class PipeClient {
     fileprivate var bytes: [UInt8] = []
     fileprivate var readsOnce = false
     private var taken = 0
+    /// There if this client has negotiated compression.
+    var bench: DeflateBench?
+    /// The payloads of compressed frames as they came.
+    private(set) var packed: [[UInt8]] = []
 
     fileprivate init(_ gateway: PipeGateway, near: ConnectionID, far: ConnectionID) {
         self.gateway = gateway
@@ -155,6 +162,9 @@ final class PipeClient {
     /// Everything that has come.
     var received: [UInt8] { bytes }
 
+    /// What has come of the answer to the handshake and of everything since.
+    var text: String { String(decoding: bytes, as: UTF8.self) }
+
     var isUpgraded: Bool {
         let end = Array("\r\n\r\n".utf8)
         guard let head = bytes.indices.first(where: { bytes[$0...].starts(with: end) }) else { return false }
@@ -177,7 +187,10 @@ final class PipeClient {
         let left = bytes[taken...]
         guard left.count >= 2 else { return nil }
         let start = left.startIndex
-        guard left[start] & 0xF0 == 0x80, [1, 8, 9, 10].contains(left[start] & 15), left[start + 1] & 0x80 == 0 else {
+        let isCompressed = bench != nil && left[start] & 0x40 != 0
+        guard left[start] & (isCompressed ? 0xB0 : 0xF0) == 0x80, [1, 2, 8, 9, 10].contains(left[start] & 15),
+            left[start + 1] & 0x80 == 0
+        else {
             throw TestFailure("no frame of a server: \(left.prefix(16))")
         }
         var length = Int(left[start + 1])
@@ -189,7 +202,15 @@ final class PipeClient {
         }
         guard left.count >= header + length else { return nil }
         taken += header + length
-        return ServerFrame(opcode: left[start] & 15, payload: Array(left[(start + header)..<(start + header + length)]))
+        var payload = Array(left[(start + header)..<(start + header + length)])
+        if isCompressed, let bench {
+            guard left[start] & 0x08 == 0, case .message(let whole) = bench.inflate(payload, .text) else {
+                throw TestFailure("does not inflate: \(payload.prefix(16))")
+            }
+            packed.append(payload)
+            payload = whole
+        }
+        return ServerFrame(opcode: left[start] & 15, payload: payload)
     }
 
     // MARK: Saying
